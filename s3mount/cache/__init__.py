@@ -1,0 +1,1 @@
+"""Object bytes on local disk."""

@@ -1,0 +1,170 @@
+"""Where everything in a cache directory lies, and what names it.
+
+This module builds and parses every path of the cache and decides whether a directory is safe to
+use; it knows nothing of what is inside the files. Plain functions and immutable values: any
+thread may use them.
+
+    <root>/CACHEDIR.TAG               tells backup programs to skip this tree
+    <root>/v1/objects/ab/<digest>     a file: one extent that is the whole object
+    <root>/v1/objects/ab/<digest>/    or a directory of extents named <start>-<stop> in hexadecimal
+    <root>/v1/tmp/<session>.<n>       extents that are being written
+    <root>/v1/sessions/<session>      one locked file for each process that writes
+    <root>/v1/index.sqlite            how much is where and when it was used; can be rebuilt
+"""
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+from typing import NamedTuple
+
+from s3mount.errors import CacheError
+
+VERSION = "v1"
+SHARDS = tuple(f"{number:02x}" for number in range(256))
+DIGEST_LENGTH = 40
+TAG = b"Signature: 8a477f597d28d172789f06886806bc55\n# This directory is a cache of s3mount.\n"
+
+
+class ByteRange(NamedTuple):
+    """Bytes ``start`` to ``stop``, exclusive."""
+
+    start: int
+    stop: int
+
+
+class ObjectId(NamedTuple):
+    """One version of one object.
+
+    Attributes:
+        store: `Store.identity`: endpoint and bucket.
+        key: the whole key; bytes that are not UTF-8 are held as surrogate escapes.
+        etag: opaque, without quotes.
+        size: bytes.
+    """
+
+    store: str
+    key: str
+    etag: str
+    size: int
+
+    def digest(self) -> str:
+        """The name of this version on disk: 40 hexadecimal digits."""
+        parts = [
+            part.encode("utf-8", "surrogateescape") for part in (self.store, self.key, self.etag)
+        ]
+        lengths = b"%d.%d.%d.%d." % (*map(len, parts), self.size)
+        named = lengths + b"".join(parts)
+        return hashlib.blake2b(named, digest_size=DIGEST_LENGTH // 2).hexdigest()
+
+
+class Layout:
+    """The paths of one cache.
+
+    Args:
+        root: the directory that the user named.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.home = str(root / VERSION)
+        self.objects = f"{self.home}/objects"
+        self.tmp = f"{self.home}/tmp"
+        self.sessions = f"{self.home}/sessions"
+        self.index = f"{self.home}/index.sqlite"
+
+    def shard(self, shard: str) -> str:
+        """The directory of all objects whose digest begins with ``shard`` (two digits)."""
+        return f"{self.objects}/{shard}"
+
+    def object(self, digest: str) -> str:
+        """The file or directory of one object version."""
+        return f"{self.objects}/{digest[:2]}/{digest}"
+
+    def temporary(self, session: str, number: int) -> str:
+        """A name for an extent that is being written."""
+        return f"{self.tmp}/{session}.{number}"
+
+    def session(self, session: str) -> str:
+        """The locked file of one process."""
+        return f"{self.sessions}/{session}"
+
+    def prepare(self) -> None:
+        """Make the directories that are not there and refuse those that others could tamper with.
+
+        Raises:
+            CacheError: with a hint, when the directory is unsafe or cannot be made.
+        """
+        try:
+            os.makedirs(self.root, mode=0o700, exist_ok=True)
+            _refuse_unsafe(str(self.root), os.stat(self.root), 0o022)
+            for path in (self.home, self.objects, self.tmp, self.sessions):
+                make_directory(path)
+                _refuse_unsafe(path, os.lstat(path), 0o077)
+            _write_tag(f"{self.root}/CACHEDIR.TAG")
+        except OSError as error:
+            raise CacheError(
+                f"cannot use the cache directory {self.root}: {error.strerror}",
+                hint="choose a directory on a local disk with --cache-dir",
+            ) from error
+
+
+def extent_name(start: int, stop: int) -> str:
+    """What an extent is called inside the directory of its object."""
+    return f"{start:x}-{stop:x}"
+
+
+def parse_extent_name(name: str) -> ByteRange | None:
+    """The range that a file's name claims; None when no extent is called so."""
+    start, dash, stop = name.partition("-")
+    try:
+        found = ByteRange(int(start, 16), int(stop, 16))
+    except ValueError:
+        return None
+    well_formed = dash and found.start < found.stop and extent_name(*found) == name
+    return found if well_formed else None
+
+
+def is_digest(name: str) -> bool:
+    """Whether an entry of a shard can be an object."""
+    return len(name) == DIGEST_LENGTH and not name.strip("0123456789abcdef")
+
+
+def session_of(temporary_name: str) -> str:
+    """Which session a file in the temporary directory belongs to."""
+    return temporary_name.partition(".")[0]
+
+
+def make_directory(path: str) -> bool:
+    """Make one private directory; False when something of that name was there."""
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _write_tag(path: str) -> None:
+    if os.path.exists(path):
+        return
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, TAG)
+    finally:
+        os.close(fd)
+
+
+def _refuse_unsafe(path: str, found: os.stat_result, forbidden: int) -> None:
+    if not stat.S_ISDIR(found.st_mode):
+        raise CacheError(f"{path} is not a directory", hint="choose another with --cache-dir")
+    if found.st_uid != os.geteuid():
+        raise CacheError(
+            f"the cache directory {path} belongs to user {found.st_uid}, not to {os.geteuid()}",
+            hint="choose a directory of your own with --cache-dir",
+        )
+    if found.st_mode & forbidden:
+        mode = found.st_mode & 0o7777
+        raise CacheError(
+            f"the cache directory {path} is open to other users (mode {mode:o})",
+            hint=f"chmod 700 {path}",
+        )

@@ -1,0 +1,1 @@
+"""The command line: parses, wires and prints, one file per command group."""

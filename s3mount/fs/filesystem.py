@@ -1,0 +1,254 @@
+"""The file system without FUSE: what names, attributes and bytes a mount shows.
+
+It speaks of inodes and handles and raises `S3MountError`; it knows no errno and no kernel. Concurrency rule: it belongs
+to one trio event loop; every wait has the same deadline, so nothing hangs.
+"""
+
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import trio
+
+from s3mount.errors import DeadlineExceeded, ObjectArchived, ObjectChanged, StoreError
+from s3mount.fs.awaiting import settled
+from s3mount.fs.inodes import Inode, InodeTable
+from s3mount.fs.reading import FileHandle, Reader
+from s3mount.listing.catalog import Catalog
+from s3mount.listing.directory import Entry
+from s3mount.listing.shelf import Listing
+from s3mount.metrics import Counters
+
+
+class Attributes(NamedTuple):
+    """What the kernel is told of an inode.
+
+    Attributes:
+        inode: its number, 0 for a name that does not exist.
+        mtime_ns: nanoseconds since the epoch.
+        ttl: seconds that the kernel may keep the name. The attributes themselves never change: another version of
+            the object is another inode.
+    """
+
+    inode: int
+    is_directory: bool
+    size: int
+    mtime_ns: int
+    ttl: float
+
+
+@dataclass(slots=True, eq=False)
+class DirectoryHandle:
+    """One open directory: the listing it goes through, which never changes under it."""
+
+    inode: Inode
+    listing: Listing
+
+
+class FileSystem:
+    """A bucket, or a prefix of it, as files.
+
+    Args:
+        prefix: what the root shows: empty or ending in ``/``.
+        catalog: knows the names.
+        reader: gets the bytes.
+        deadline: seconds that a request of the kernel may wait at the most.
+        started_ns: the time of the mount, which directories show as theirs.
+    """
+
+    def __init__(
+        self, prefix: str, catalog: Catalog, reader: Reader, *, deadline: float, started_ns: int
+    ) -> None:
+        self.counters = Counters()
+        self.inodes = InodeTable(prefix)
+        self._catalog = catalog
+        self._reader = reader
+        self._deadline = deadline
+        self._started_ns = started_ns
+        self._files: dict[int, FileHandle] = {}
+        self._directories: dict[int, DirectoryHandle] = {}
+        self._numbers = itertools.count(1)
+
+    async def lookup(self, parent_number: int, name: bytes) -> Attributes:
+        """What a name in a directory is; one more lookup of its inode when it exists."""
+        parent = self.inodes.get(parent_number)
+        prefix = parent.entry.key
+        answer = self._catalog.known(prefix, name)
+        if answer is None:
+            async with self._in_time(f"lookup of {prefix!r}"):
+                answer = await settled(self._catalog.lookup(prefix, name))
+        if answer.entry is None:
+            return Attributes(0, False, 0, 0, answer.ttl)
+        inode = self.inodes.child(parent, answer.entry)
+        inode.lookups += 1
+        return self._attributes(inode, answer.ttl)
+
+    def attributes(self, number: int) -> Attributes:
+        """The attributes of a known inode; those of its version, for as long as it is known."""
+        return self._attributes(self.inodes.get(number), 0.0)
+
+    def forget(self, number: int, lookups: int) -> None:
+        """The kernel forgets an inode."""
+        self.inodes.forget(number, lookups)
+
+    async def open_directory(self, number: int) -> int:
+        """A handle that goes through a directory."""
+        inode = self.inodes.get(number)
+        handle = next(self._numbers)
+        self._directories[handle] = DirectoryHandle(
+            inode, self._catalog.open_listing(inode.entry.key)
+        )
+        inode.opens += 1
+        return handle
+
+    async def read_directory(self, number: int, start: int) -> Iterator[tuple[Entry, int]]:
+        """The entries of an open directory from an index on, each with the index behind it.
+
+        At least one, unless there are no more; as many as are there without another wait.
+        """
+        handle = self._directories[number]
+        async with self._in_time(f"listing of {handle.inode.entry.key!r}"):
+            await self._have(handle, start + 1)
+        return self._entries(handle, start)
+
+    def show(self, number: int, entry: Entry) -> Attributes:
+        """The attributes of an entry of an open directory; `accept` it when the kernel has taken it."""
+        handle = self._directories[number]
+        inode = self.inodes.child(handle.inode, entry)
+        return self._attributes(inode, self._catalog.remaining_ttl(handle.listing))
+
+    def accept(self, attributes: Attributes, *, taken: bool) -> None:
+        """Whether the kernel took what `show` gave, which is one more lookup."""
+        inode = self.inodes.get(attributes.inode)
+        inode.lookups += taken
+        self.inodes.drop_unused(inode)
+
+    def close_directory(self, number: int) -> None:
+        """Give a directory handle back."""
+        inode = self._directories.pop(number).inode
+        inode.opens -= 1
+        self.inodes.drop_unused(inode)
+
+    async def open(self, number: int) -> int:
+        """Open a file: one version, whose download begins now.
+
+        Raises:
+            ObjectArchived: its bytes must be restored first.
+            ObjectChanged: the store has another version by now; look it up again.
+            StoreError: it cannot be read.
+        """
+        inode = self.inodes.get(number)
+        entry = inode.entry
+        if inode.is_outdated:
+            raise ObjectChanged("the object was changed", key=entry.key)
+        if entry.meta.archived:
+            raise ObjectArchived(
+                f"the object is archived ({entry.storage_class})",
+                key=entry.key,
+                hint="Restore it (aws s3api restore-object), wait until that is done, and refresh the directory.",
+            )
+        inode.opens += 1
+        try:
+            async with self._in_time(f"open of {entry.key!r}"):
+                handle = await self._reader.open(number, entry.meta, self._outdater(inode))
+        except BaseException:
+            inode.opens -= 1
+            self.inodes.drop_unused(inode)
+            raise
+        file_number = next(self._numbers)
+        self._files[file_number] = handle
+        self.counters.add("opens")
+        return file_number
+
+    async def read(self, number: int, offset: int, size: int) -> memoryview | bytes:
+        """Bytes of an open file; fewer than ``size`` only at its end. Valid until the next read.
+
+        Raises:
+            ObjectChanged: they are not cached and the store has another version by now.
+            StoreError: they could not be fetched.
+        """
+        handle = self._files[number]
+        stop = min(offset + size, handle.object.meta.size)
+        if offset >= stop:
+            return b""
+        data = self._reader.read_now(handle, offset, stop)
+        if data is None:
+            async with self._in_time(f"read of {handle.object.meta.key!r}"):
+                data = await self._reader.read(handle, offset, stop)
+        if len(data) != stop - offset:
+            raise AssertionError(f"{len(data)} bytes for {offset} to {stop}")
+        self.counters.add("bytes.read", stop - offset)
+        return data
+
+    def close(self, number: int) -> None:
+        """Give a file handle back."""
+        handle = self._files.pop(number)
+        self._reader.close(handle)
+        inode = self.inodes.get(handle.inode)
+        inode.opens -= 1
+        self.inodes.drop_unused(inode)
+
+    def refresh(self, number: int) -> tuple[int, list[tuple[int, bytes]]]:
+        """Forget what is known of a directory and below.
+
+        Returns:
+            How many directories were known, and the names that the kernel must forget, each with its parent's inode.
+        """
+        inode = self.inodes.get(number)
+        forgotten = self._catalog.forget(inode.entry.key)
+        names: list[tuple[int, bytes]] = []
+        below = [inode]
+        while below:
+            parent = below.pop()
+            for name, child in parent.children.items():
+                names.append((parent.number, name))
+                below.append(self.inodes.get(child))
+        return forgotten, names
+
+    def entry(self, number: int) -> Entry:
+        """The entry of a known inode, for its extended attributes."""
+        return self.inodes.get(number).entry
+
+    async def _have(self, handle: DirectoryHandle, count: int) -> None:
+        pending = self._catalog.ensure(handle.listing, count)
+        if pending is None:
+            return
+        try:
+            await settled(pending)
+        except StoreError as error:
+            # A directory that was whole before is better shown as it was than not at all.
+            old = self._catalog.old_listing(handle.inode.entry.key)
+            if not error.retryable or old is None or handle.listing.has_begun():
+                raise
+            handle.listing = old
+
+    def _entries(self, handle: DirectoryHandle, start: int) -> Iterator[tuple[Entry, int]]:
+        directory = handle.listing.directory
+        for index in range(start, directory.settled()):
+            entry = directory.at(index)
+            if entry is not None:
+                entry = self._catalog.current(directory.prefix, entry)
+            if entry is not None:
+                yield entry, index + 1
+
+    def _outdater(self, inode: Inode) -> Callable[[], None]:
+        def outdate() -> None:
+            inode.is_outdated = True
+            parent = inode.entry.key.rpartition("/")[0]
+            self._catalog.outdate(parent + "/" if parent else "", inode.entry.name)
+
+        return outdate
+
+    def _attributes(self, inode: Inode, ttl: float) -> Attributes:
+        entry = inode.entry
+        mtime_ns = self._started_ns if entry.is_directory else entry.mtime_ns
+        return Attributes(inode.number, entry.is_directory, entry.size, mtime_ns, ttl)
+
+    @asynccontextmanager
+    async def _in_time(self, what: str) -> AsyncIterator[None]:
+        with trio.move_on_after(self._deadline) as scope:
+            yield
+        if scope.cancelled_caught:
+            raise DeadlineExceeded(f"{what} took longer than {self._deadline:g} s")

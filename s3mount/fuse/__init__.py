@@ -1,0 +1,1 @@
+"""The FUSE edge: kernel requests in, replies out."""

@@ -1,0 +1,133 @@
+"""What a mount tells about itself and its files: extended attributes and the status report.
+
+Plain assembly of facts that the rooms below know; it decides nothing and changes nothing.
+"""
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from s3mount import __version__
+from s3mount.cache.cache import Cache
+from s3mount.fs.filesystem import FileSystem
+from s3mount.fs.reading import Reader
+from s3mount.listing.catalog import Catalog
+from s3mount.listing.names import encode
+from s3mount.transfer.engine import Engine
+
+XATTR_MAX = 60_000
+"""Bytes that a status may have: the kernel takes 64 KiB in an extended attribute."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The rooms of a running mount.
+
+    Attributes:
+        source: what is mounted, as a person writes it.
+        started: seconds since the epoch.
+        options: the options in force, as text.
+    """
+
+    source: str
+    started: float
+    options: dict[str, str]
+    filesystem: FileSystem
+    reader: Reader
+    catalog: Catalog
+    engine: Engine
+    cache: Cache
+
+
+def describe_inode(parts: Parts, number: int) -> dict[bytes, bytes]:
+    """The extended attributes of a file or directory by name."""
+    entry = parts.filesystem.entry(number)
+    if entry.is_directory:
+        return {b"user.s3.key": encode(entry.key)}
+    modified = datetime.fromtimestamp(entry.mtime_ns / 1e9, UTC)
+    attributes = {
+        b"user.s3.key": encode(entry.key),
+        b"user.s3.etag": encode(entry.etag),
+        b"user.s3.storage-class": encode(entry.storage_class),
+        b"user.s3.last-modified": modified.isoformat(timespec="milliseconds").encode(),
+        b"user.s3mount.cached": str(parts.reader.cached_bytes(entry.meta)).encode(),
+    }
+    version_id = parts.reader.version_id(entry.meta)
+    if version_id:
+        attributes[b"user.s3.version-id"] = encode(version_id)
+    return attributes
+
+
+def status(parts: Parts) -> bytes:
+    """The state of a mount as JSON; shortened when it would not fit an extended attribute."""
+    report = _report(parts)
+    text = json.dumps(report).encode()
+    while len(text) > XATTR_MAX:
+        for shortened in (
+            report["errors"],
+            report["unspellable"]["keys"],
+            report["conflicts"]["names"],
+        ):
+            del shortened[len(shortened) // 2 :]
+        text = json.dumps(report).encode()
+    return text
+
+
+def _report(parts: Parts) -> dict[str, Any]:
+    totals = parts.engine.store.counters.totals()
+    engine = parts.engine.counters.totals()
+    reader = parts.reader.counters.totals()
+    usage = parts.cache.usage()
+    unspellable, twins = parts.catalog.oddities()
+    return {
+        "version": __version__,
+        "source": parts.source,
+        "pid": os.getpid(),
+        "since": parts.started,
+        "cache": {
+            "dir": parts.options.get("cache_dir", ""),
+            "used_bytes": usage.used,
+            "max_bytes": usage.limits.max_bytes,
+            "free_bytes": usage.free,
+            "min_free_bytes": usage.limits.min_free,
+            "memory_bytes": usage.memory,
+            "hit_bytes": reader.get("cache.hit_bytes", 0),
+            "miss_bytes": reader.get("cache.miss_bytes", 0),
+        },
+        "requests": {
+            "get": totals.get("requests.get", 0),
+            "list": totals.get("requests.list", 0),
+            "retries": engine.get("requests.retried", 0),
+            "failed": engine.get("requests.failed", 0),
+        },
+        "bytes": {
+            "fetched": totals.get("bytes.received", 0),
+            "read": parts.filesystem.counters.totals().get("bytes.read", 0),
+        },
+        "metadata": {**parts.catalog.totals(), "inodes": len(parts.filesystem.inodes)},
+        "open_files": parts.reader.open_count(),
+        "errors": [_incident(incident) for incident in parts.engine.counters.incidents()],
+        "conflicts": {"count": twins.count, "names": [_shown(key) for key in twins.examples]},
+        "unspellable": {
+            "count": unspellable.count,
+            "keys": [_shown(key) for key in unspellable.examples],
+        },
+        "options": parts.options,
+    }
+
+
+def _incident(incident: Any) -> dict[str, Any]:  # noqa: ANN401 - a NamedTuple of plain values
+    return {**incident._asdict(), "key": _shown(incident.key)}
+
+
+def _shown(key: str) -> str:
+    """A key as JSON can hold it: bytes that are not UTF-8 become escapes to look at."""
+    return key.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def now() -> float:
+    """Seconds since the epoch, for what a person reads."""
+    return time.time()  # noqa: TID251 - the one clock for people

@@ -1,0 +1,235 @@
+"""The kernel's requests, translated: pyfuse3 on one side, `FileSystem` on the other, nothing decided in between.
+
+This edge is total: whatever a handler raises becomes an errno, the unknown one EIO with its traceback in the log,
+because pyfuse3 ends the mount for any other exception. It runs on the event loop's thread.
+"""
+
+import errno
+import functools
+import logging
+import stat
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
+
+import pyfuse3
+
+from s3mount.errors import DeadlineExceeded, NotFound, S3MountError, StoreError
+from s3mount.fs.filesystem import Attributes, FileSystem
+from s3mount.fuse.errnos import errno_of
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Handler = Callable[Concatenate["Operations", P], Coroutine[Any, Any, R]]
+
+ATTRIBUTES_TTL = 3600.0
+"""Seconds that the kernel keeps attributes: an inode is one version, so they do not change."""
+MAX_ENTRY_TTL = 86_400.0
+BLOCK = 512
+"""The unit of st_blocks, whatever the file system (stat(2))."""
+IO_SIZE = 1024 * 1024
+"""st_blksize: the largest read that the kernel sends through FUSE; cp, cat and tar read this much at a time."""
+SHOWN_SIZE = 1 << 50
+"""The size that statfs shows, a PiB and all of it free: a bucket has no size, and "full" would raise alarms."""
+
+STATUS_XATTR = b"user.s3mount.status"
+REFRESH_XATTR = b"user.s3mount.refresh"
+
+
+class Ownership(NamedTuple):
+    """Who everything belongs to, and the permission bits."""
+
+    uid: int
+    gid: int
+    file_mode: int
+    dir_mode: int
+
+
+def total(handler: Handler[P, R]) -> Callable[Concatenate["Operations", P], Coroutine[Any, Any, R]]:
+    """Let nothing but FUSEError leave a handler."""
+
+    @functools.wraps(handler)
+    async def guarded(self: "Operations", *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return await handler(self, *args, **kwargs)
+        except pyfuse3.FUSEError:
+            raise
+        except S3MountError as error:
+            self.report(handler.__name__, error)
+            raise pyfuse3.FUSEError(errno_of(error)) from None
+        except Exception as error:
+            log.exception("%s failed in a way that is not known", handler.__name__)
+            raise pyfuse3.FUSEError(errno_of(error)) from None
+
+    return cast("Callable[Concatenate[Operations, P], Coroutine[Any, Any, R]]", guarded)
+
+
+class Operations(pyfuse3.Operations):  # type: ignore[misc, unused-ignore]
+    """Answers the kernel.
+
+    Args:
+        filesystem: what is shown.
+        ownership: who it belongs to.
+        xattrs: the extended attributes of an inode by name, and the two that are commands.
+    """
+
+    supports_dot_lookup = False
+    enable_writeback_cache = False
+    enable_acl = False
+
+    def __init__(
+        self, filesystem: FileSystem, ownership: Ownership, xattrs: "ExtendedAttributes"
+    ) -> None:
+        super().__init__()
+        self._fs = filesystem
+        self._ownership = ownership
+        self._xattrs = xattrs
+
+    def report(self, operation: str, error: S3MountError) -> None:
+        """Log an error that a program is about to see."""
+        if isinstance(error, NotFound):
+            return
+        level = (
+            logging.WARNING if isinstance(error, StoreError | DeadlineExceeded) else logging.ERROR
+        )
+        key = getattr(error, "key", "")
+        log.log(
+            level,
+            "%s%s: %s (%s)%s",
+            operation,
+            f" of {key!r}" if key else "",
+            error,
+            errno.errorcode[errno_of(error)],
+            f" {error.hint}" if error.hint else "",
+        )
+
+    @total
+    async def lookup(
+        self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.EntryAttributes:
+        """Name to inode; a name that is not there is an answer with a lifetime too."""
+        return self._entry(await self._fs.lookup(parent_inode, name))
+
+    async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
+        """The kernel lets inodes go."""
+        for number, lookups in inode_list:
+            self._fs.forget(number, lookups)
+
+    @total
+    async def getattr(self, inode: int, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
+        """Attributes of a known inode: never a request to the store."""
+        return self._entry(self._fs.attributes(inode))
+
+    @total
+    async def opendir(self, inode: int, ctx: pyfuse3.RequestContext) -> int:
+        """A directory to read."""
+        return await self._fs.open_directory(inode)
+
+    @total
+    async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
+        """Entries with their attributes, as many as fit."""
+        for entry, behind in await self._fs.read_directory(fh, start_id):
+            attributes = self._fs.show(fh, entry)
+            taken = pyfuse3.readdir_reply(token, entry.name, self._entry(attributes), behind)
+            self._fs.accept(attributes, taken=taken)
+            if not taken:
+                return
+
+    async def releasedir(self, fh: int) -> None:
+        """A directory is done with."""
+        self._fs.close_directory(fh)
+
+    @total
+    async def open(self, inode: int, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
+        """One version of a file; its pages stay in the kernel from one open to the next."""
+        return pyfuse3.FileInfo(fh=await self._fs.open(inode), keep_cache=True)
+
+    @total
+    async def read(self, fh: int, off: int, size: int) -> Any:  # noqa: ANN401 - any buffer
+        """Bytes."""
+        return await self._fs.read(fh, off, size)
+
+    async def release(self, fh: int) -> None:
+        """A file is done with."""
+        self._fs.close(fh)
+
+    @total
+    async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
+        """Sizes of the file system, without asking anybody."""
+        data = pyfuse3.StatvfsData()
+        data.f_bsize = data.f_frsize = 4096
+        data.f_blocks = data.f_bfree = data.f_bavail = SHOWN_SIZE // data.f_frsize
+        data.f_files = data.f_ffree = data.f_favail = 1 << 32
+        data.f_namemax = 255
+        return data
+
+    @total
+    async def listxattr(self, inode: int, ctx: pyfuse3.RequestContext) -> Sequence[bytes]:
+        """Names of the extended attributes, but for those that are commands."""
+        return self._xattrs.names(inode)
+
+    @total
+    async def getxattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> bytes:
+        """One extended attribute."""
+        value = self._xattrs.value(inode, name)
+        if value is None:
+            raise pyfuse3.FUSEError(pyfuse3.ENOATTR)
+        return value
+
+    def _entry(self, attributes: Attributes) -> pyfuse3.EntryAttributes:
+        owner = self._ownership
+        entry = pyfuse3.EntryAttributes()
+        entry.st_ino = attributes.inode
+        entry.entry_timeout = min(attributes.ttl, MAX_ENTRY_TTL)
+        entry.attr_timeout = ATTRIBUTES_TTL
+        if attributes.is_directory:
+            entry.st_mode = stat.S_IFDIR | owner.dir_mode
+        else:
+            entry.st_mode = stat.S_IFREG | owner.file_mode
+        # One link for directories too: find(1) takes more for a count of subdirectories and would trust it.
+        entry.st_nlink = 1
+        entry.st_uid = owner.uid
+        entry.st_gid = owner.gid
+        entry.st_size = attributes.size
+        entry.st_blksize = IO_SIZE
+        entry.st_blocks = -(-attributes.size // BLOCK)
+        entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = attributes.mtime_ns
+        return entry
+
+
+class ExtendedAttributes:
+    """The extended attributes of a mount; those that tell of an object, and two that are commands.
+
+    A mount is read-only for the kernel, which refuses to set an attribute before anybody is asked. So reading
+    ``user.s3mount.refresh`` of a directory is what forgets it; ``s3mount refresh`` does that.
+
+    Args:
+        describe: the attributes of an inode.
+        status: the state of the mount as JSON.
+        refresh: forgets a directory; what to tell about it.
+    """
+
+    def __init__(
+        self,
+        describe: Callable[[int], dict[bytes, bytes]],
+        status: Callable[[], bytes],
+        refresh: Callable[[int], bytes],
+    ) -> None:
+        self._describe = describe
+        self._status = status
+        self._refresh = refresh
+
+    def names(self, inode: int) -> list[bytes]:
+        """What ``listxattr`` shows."""
+        return list(self._describe(inode))
+
+    def value(self, inode: int, name: bytes) -> bytes | None:
+        """One attribute, None when there is none of this name."""
+        if not name.startswith(b"user.s3"):
+            return None
+        if name == STATUS_XATTR:
+            return self._status()
+        if name == REFRESH_XATTR:
+            return self._refresh(inode)
+        return self._describe(inode).get(name)

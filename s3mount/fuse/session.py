@@ -1,0 +1,228 @@
+"""One mount from its first request to its unmount: wires the rooms together and takes them apart.
+
+Nothing is assigned after construction and nothing is global: what a mount needs lives on one stack of context managers
+and goes with it, whatever ends the mount.
+"""
+
+import gc
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import fields
+from pathlib import Path
+
+import pyfuse3
+import trio
+
+from s3mount.cache.cache import Cache, Limits
+from s3mount.config import MountOptions
+from s3mount.errors import MountError
+from s3mount.fs.awaiting import settled
+from s3mount.fs.filesystem import FileSystem
+from s3mount.fs.reading import Reader
+from s3mount.fuse.describing import Parts, describe_inode, now, status
+from s3mount.fuse.operations import ExtendedAttributes, Operations, Ownership
+from s3mount.listing.catalog import Catalog
+from s3mount.listing.shelf import ShelfSettings
+from s3mount.metrics import Counters
+from s3mount.store.interface import Store, StoreSettings
+from s3mount.store.open import Source, open_store, parse_source
+from s3mount.store.probe import probe
+from s3mount.transfer.engine import Engine, EngineSettings
+from s3mount.transfer.housekeeping import Chore, Housekeeper, Offload
+from s3mount.transfer.retry import RetryPolicy
+
+log = logging.getLogger(__name__)
+
+KERNEL_READ_AHEAD_KIB = 1024
+"""Read-ahead of the kernel for the mount. At its default of 128 KiB every read costs a request of that size; at 1 MiB,
+the most that one FUSE request carries, streams run several times as fast."""
+SWITCH_INTERVAL = 0.0005
+"""Seconds after which a thread that computes lets another one run. The interpreter's 5 ms would let a listing that is
+being parsed hold up a read that is ready."""
+CREDENTIALS_EVERY = 30.0
+CACHE_EVERY = 1.0
+
+
+def serve(
+    source_text: str, mountpoint: Path, options: MountOptions, *, ready: Callable[[], None]
+) -> None:
+    """Mount a source and serve it until it is unmounted.
+
+    Args:
+        source_text: ``bucket``, ``bucket/prefix``, ``s3://bucket/prefix`` or ``file:///dir``.
+        mountpoint: an empty directory.
+        options: see `MountOptions`.
+        ready: called once, when the mount answers.
+
+    Raises:
+        S3MountError: it cannot be mounted, with what to do about it.
+    """
+    source = parse_source(source_text)
+    settings = _store_settings(options)
+    prefix = _joined(source.prefix, options.prefix)
+    if source.kind == "s3":
+        probe(source.bucket_or_dir, prefix, settings)
+    store = open_store(source, settings)
+    with ExitStack() as stack:
+        parts = _assemble(stack, store, prefix, options, _named(source, prefix))
+        _calm_the_interpreter()
+        trio.run(_run, parts, mountpoint, options, ready)
+
+
+def _assemble(
+    stack: ExitStack, store: Store, prefix: str, options: MountOptions, source: str
+) -> Parts:
+    """The rooms, from the bottom up; the stack takes them down in the opposite order."""
+    limits = Limits(options.cache_size, options.cache_min_free, options.memory_limit)
+    cache = Cache(options.cache_dir, limits, counters=Counters())
+    stack.callback(cache.close)
+    books = Chore(
+        "the cache's books",
+        CACHE_EVERY,
+        lambda: cache.maintain(now()),
+        is_urgent=cache.attention.is_set,
+    )
+    credentials = Chore("credentials", CREDENTIALS_EVERY, store.renew)
+    housekeeper = stack.enter_context(Housekeeper([books, credentials], cache.attention))
+    retry = RetryPolicy(patience=0.8 * options.request_timeout)
+    engine = stack.enter_context(
+        Engine(
+            store,
+            EngineSettings(options.concurrency, retry),
+            on_expired=lambda: housekeeper.hurry("credentials"),
+        )
+    )
+    offload = Offload()
+    stack.callback(offload.close)
+    shelf = ShelfSettings(options.metadata_ttl, options.negative_ttl)
+    catalog = Catalog(engine, shelf)
+    reader = Reader(engine, cache, offload, read_ahead=options.read_ahead)
+    started = now()
+    filesystem = FileSystem(
+        prefix,
+        catalog,
+        reader,
+        deadline=options.request_timeout,
+        started_ns=int(started * 1e9),
+    )
+    shown = {field.name: str(getattr(options, field.name)) for field in fields(options)}
+    return Parts(source, started, shown, filesystem, reader, catalog, engine, cache)
+
+
+async def _run(
+    parts: Parts, mountpoint: Path, options: MountOptions, ready: Callable[[], None]
+) -> None:
+    offload = Offload(1)
+    with _mounted(parts, mountpoint, options):
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_end_on_signal)
+                nursery.start_soon(_serve_kernel, nursery)
+                # From another thread: whoever touches the mount waits for an answer from this loop.
+                await settled(offload.submit(lambda: _read_ahead(mountpoint)))
+                log.info("%s is mounted on %s", parts.source, mountpoint)
+                ready()
+        finally:
+            offload.close()
+    log.info("%s is unmounted from %s", parts.source, mountpoint)
+
+
+async def _serve_kernel(nursery: trio.Nursery) -> None:
+    await pyfuse3.main()
+    nursery.cancel_scope.cancel()
+
+
+async def _end_on_signal() -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+        async for number in signals:
+            log.info("unmounting: %s", signal.Signals(number).name)
+            pyfuse3.terminate()
+            return
+
+
+@contextmanager
+def _mounted(parts: Parts, mountpoint: Path, options: MountOptions) -> Iterator[None]:
+    """Mounted inside, unmounted afterwards, whatever happens inside."""
+    operations = _operations(parts, options)
+    try:
+        pyfuse3.init(operations, os.fspath(mountpoint), _mount_options(parts.source, options))
+    except RuntimeError as error:
+        raise MountError(
+            f"FUSE refuses to mount on {mountpoint}: {error}",
+            hint="Run `s3mount doctor`: it says what is missing.",
+        ) from error
+    try:
+        yield
+    finally:
+        pyfuse3.close(unmount=True)
+
+
+def _operations(parts: Parts, options: MountOptions) -> Operations:
+    def refresh(number: int) -> bytes:
+        directories, names = parts.filesystem.refresh(number)
+        for parent, name in names:
+            # From a thread of its own: the kernel may hold the directory's lock until we have answered.
+            pyfuse3.invalidate_entry_async(parent, name, ignore_enoent=True)
+        return f"{directories} directories forgotten".encode()
+
+    xattrs = ExtendedAttributes(
+        lambda number: describe_inode(parts, number), lambda: status(parts), refresh
+    )
+    ownership = Ownership(options.uid, options.gid, options.file_mode, options.dir_mode)
+    return Operations(parts.filesystem, ownership, xattrs)
+
+
+def _mount_options(source: str, options: MountOptions) -> set[str]:
+    shown = source.replace("\\", "\\\\").replace(",", "\\,")
+    chosen = {f"fsname={shown}", "subtype=s3mount", "ro", "default_permissions", "noatime"}
+    if options.allow_other:
+        chosen.add("allow_other")
+    return chosen
+
+
+def _store_settings(options: MountOptions) -> StoreSettings:
+    return StoreSettings(
+        endpoint_url=options.endpoint_url,
+        region=options.region,
+        profile=options.profile,
+        no_sign_request=options.no_sign_request,
+        requester_pays=options.requester_pays,
+        addressing_style=options.addressing_style,
+        ca_bundle=str(options.ca_bundle or ""),
+        connections=options.concurrency,
+        connect_timeout=min(5.0, options.request_timeout / 2),
+        stall_timeout=min(15.0, options.request_timeout / 2),
+    )
+
+
+def _joined(prefix: str, more: str) -> str:
+    more = more.lstrip("/")
+    joined = prefix + more
+    return joined if not joined or joined.endswith("/") else joined + "/"
+
+
+def _named(source: Source, prefix: str) -> str:
+    scheme = "s3" if source.kind == "s3" else "file"
+    place = f"{scheme}://{source.bucket_or_dir}"
+    return f"{place}/{prefix}".rstrip("/") if prefix else place
+
+
+def _read_ahead(mountpoint: Path) -> None:
+    """Touch the mount, and let the kernel read ahead in requests as large as FUSE carries; only root may."""
+    device = os.stat(mountpoint).st_dev
+    knob = Path(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb")
+    try:
+        knob.write_text(str(KERNEL_READ_AHEAD_KIB))
+    except OSError as error:
+        log.debug("the kernel's read-ahead stays as it is: %s", error)
+
+
+def _calm_the_interpreter() -> None:
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    # What lives now lives as long as the mount: the collector need not look at it again and again.
+    gc.collect()
+    gc.freeze()

@@ -1,0 +1,1 @@
+"""What exists: directories with their age."""

@@ -1,0 +1,285 @@
+"""The names below a bucket: answered from what is remembered, or learned with one LIST.
+
+A lookup is one LIST of the directory when that may be short (its page answers all siblings too, and every name that is
+not there), of the single name when the directory is known to be long. Concurrency rule: every method may be called from
+any thread and none waits; what is not known comes as a future, resolved on the engine's thread with no lock held.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from s3mount.errors import StoreError
+from s3mount.listing.directory import Directory, Entry, Oddities
+from s3mount.listing.names import decode, name_of_twin
+from s3mount.listing.shelf import Answer, Listing, Shelf, ShelfSettings
+from s3mount.metrics import Counters
+from s3mount.store.interface import ListPage, Page
+from s3mount.transfer.engine import Engine
+from s3mount.transfer.flight import Urgency
+
+PAGE = 1000
+"""Keys and prefixes in a page: the most that S3 gives."""
+
+
+class Catalog:
+    """The names below a bucket, as far and as freshly as they are known.
+
+    Args:
+        engine: sends the LISTs.
+        settings: how long and how much is remembered.
+        clock: seconds that only grow.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: ShelfSettings = ShelfSettings(),  # noqa: B008 - immutable
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.counters = Counters()
+        self._engine = engine
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._shelf = Shelf(settings)
+        self._under_way: dict[str, Listing] = {}
+        self._asked: dict[tuple[str, bytes], Future[Answer]] = {}
+        self._is_failing = False
+
+    def known(self, prefix: str, name: bytes) -> Answer | None:
+        """What is known of a name without a request, None when one is needed.
+
+        Args:
+            prefix: of the directory: empty or ending in ``/``.
+            name: as the kernel has it.
+        """
+        with self._lock:
+            return self._shelf.known(prefix, name, self._clock())
+
+    def lookup(self, prefix: str, name: bytes) -> "Future[Answer]":
+        """What a name is, with one request where it is not known.
+
+        The future fails with the `StoreError` of that request, unless the endpoint does not answer and the name was
+        known before: then it brings what was known.
+        """
+        with self._lock:
+            answer = self._shelf.known(prefix, name, self._clock())
+            if answer is not None:
+                return _resolved(answer)
+            future = self._asked.get((prefix, name))
+            if future is None:
+                future = self._ask(prefix, name)
+            # While the endpoint does not answer nobody waits for it who can be told what was true last.
+            old = self._shelf.old(prefix, name) if self._is_failing else None
+        return future if old is None else _resolved(old)
+
+    def open_listing(self, prefix: str) -> Listing:
+        """The listing of a directory that a reader goes through; it shares what is known."""
+        with self._lock:
+            listing = self._shelf.fresh_listing(prefix, self._clock())
+            if listing is not None:
+                return listing
+            listing = self._relist(prefix)
+            old = self._shelf.old_listing(prefix) if self._is_failing else None
+            if old is not None:
+                self._fetch(listing, Urgency.SOON)
+            return old or listing
+
+    def old_listing(self, prefix: str) -> Listing | None:
+        """A whole listing of whatever age, for when no newer one can be had."""
+        with self._lock:
+            return self._shelf.old_listing(prefix)
+
+    def ensure(self, listing: Listing, count: int) -> "Future[None] | None":
+        """Have ``count`` entries of a listing, or all that exist; None when they are there already.
+
+        One page more than asked for is on its way while the reader takes what it has.
+        """
+        with self._lock:
+            if not listing.can_give(count):
+                return self._wait(listing, count)
+            if count + PAGE > len(listing.directory):
+                self._fetch(listing, Urgency.SOON)
+            return None
+
+    def current(self, prefix: str, entry: Entry) -> Entry | None:
+        """An entry of a listing, or what has been learned of its name since then."""
+        with self._lock:
+            return self._shelf.current(prefix, entry)
+
+    def remaining_ttl(self, listing: Listing) -> float:
+        """Seconds that the entries of a listing may still be trusted."""
+        return self._shelf.remaining_ttl(listing, self._clock())
+
+    def outdate(self, prefix: str, name: bytes) -> None:
+        """A name was seen to be another version than its listing says: ask again at the next lookup."""
+        with self._lock:
+            self._shelf.outdate(prefix, name, self._clock())
+
+    def forget(self, prefix: str) -> int:
+        """Forget a directory and everything below it; how many directories were known."""
+        with self._lock:
+            for known in [known for known in self._under_way if known.startswith(prefix)]:
+                del self._under_way[known]
+            return self._shelf.forget(prefix)
+
+    def totals(self) -> dict[str, int]:
+        """How many directories and entries are known, for status."""
+        with self._lock:
+            return self._shelf.totals()
+
+    def oddities(self) -> tuple[Oddities, Oddities]:
+        """Keys that no path can spell, and names that are both an object's and a directory's."""
+        with self._lock:
+            return self._shelf.oddities()
+
+    def _ask(self, prefix: str, name: bytes) -> "Future[Answer]":
+        future: Future[Answer] = Future()
+        self._asked[prefix, name] = future
+        future.add_done_callback(lambda _: self._asked.pop((prefix, name), None))
+        if self._shelf.is_long(prefix):
+            self._ask_name(prefix, name, future)
+            return future
+        listing = self._relist(prefix)
+        first = self._wait(listing, 0)
+        first.add_done_callback(lambda done: self._after_page(listing, name, done, future))
+        return future
+
+    def _relist(self, prefix: str) -> Listing:
+        """The new listing of a directory: what is there is too old, or does not answer."""
+        listing = self._under_way.get(prefix)
+        if listing is None:
+            listing = self._under_way[prefix] = Listing(prefix)
+        return listing
+
+    def _wait(self, listing: Listing, count: int) -> "Future[None]":
+        future: Future[None] = Future()
+        listing.waiters.append((count, future))
+        self._fetch(listing, Urgency.NEEDED)
+        return future
+
+    def _fetch(self, listing: Listing, urgency: Urgency) -> None:
+        if listing.is_fetching or listing.directory.is_complete:
+            return
+        listing.is_fetching = True
+        request = ListPage(listing.directory.prefix, "/", listing.token, max_keys=PAGE)
+        self.counters.add("listing.pages")
+        self._engine.list(request, lambda page: self._on_page(listing, page), urgency)
+
+    def _on_page(self, listing: Listing, page: Page | StoreError) -> None:
+        with self._lock:
+            listing.is_fetching = False
+            self._note_health(page)
+            if isinstance(page, StoreError):
+                ready, listing.waiters = listing.waiters, []
+                self._drop(listing)
+            else:
+                ready = self._extend(listing, page)
+        for _, future in ready:
+            if isinstance(page, StoreError):
+                future.set_exception(page)
+            else:
+                future.set_result(None)
+
+    def _extend(self, listing: Listing, page: Page) -> "list[tuple[int, Future[None]]]":
+        """Take in a page; the waiters that have what they waited for."""
+        # A listing that was forgotten while its page was on its way serves those who read it, and nobody else.
+        prefix = listing.directory.prefix
+        is_wanted = self._under_way.get(prefix) is listing or self._shelf.holds(listing)
+        listing.directory.append(page)
+        listing.token = page.next_token
+        listing.listed_at = self._clock()
+        if is_wanted:
+            self._under_way.pop(prefix, None)
+            self._shelf.keep(listing)
+        ready = [waiter for waiter in listing.waiters if listing.can_give(waiter[0])]
+        listing.waiters = [waiter for waiter in listing.waiters if waiter not in ready]
+        if listing.waiters:
+            self._fetch(listing, Urgency.NEEDED)
+        return ready
+
+    def _note_health(self, page: Page | StoreError) -> None:
+        """Whether the endpoint answers; what it refuses is an answer too."""
+        self._is_failing = isinstance(page, StoreError) and page.retryable
+
+    def _drop(self, listing: Listing) -> None:
+        prefix = listing.directory.prefix
+        if self._under_way.get(prefix) is listing:
+            del self._under_way[prefix]
+        self._shelf.drop(listing)
+
+    def _after_page(
+        self, listing: Listing, name: bytes, done: "Future[None]", future: "Future[Answer]"
+    ) -> None:
+        prefix = listing.directory.prefix
+        error = done.exception()
+        if isinstance(error, StoreError):
+            self._fail(prefix, name, error, future)
+        elif not listing.directory.is_known(name):
+            self._ask_name(prefix, name, future)
+        else:
+            entry = listing.directory.find(name)
+            answer = self._shelf.aged(entry, listing.listed_at, self._clock())
+            future.set_result(answer or Answer(entry, 0.0))
+
+    def _ask_name(self, prefix: str, name: bytes, future: "Future[Answer]") -> None:
+        """One LIST that answers both "object" and "directory" for one name."""
+        # The twin `a.s3object` is known by `a` and `a/`, which the shorter prefix covers as well.
+        start = prefix + decode(name_of_twin(name) or name)
+        self.counters.add("listing.names")
+
+        def deliver(page: Page | StoreError) -> None:
+            self._note_health(page)
+            if isinstance(page, StoreError):
+                self._fail(prefix, name, page, future)
+                return
+            part = Directory(prefix)
+            part.append(page)
+            if part.is_known(name):
+                self._learn(prefix, name, part.find(name), future)
+            else:
+                self._ask_directory(prefix, name, part, future)
+
+        self._engine.list(ListPage(start, "/", max_keys=PAGE), deliver, Urgency.NEEDED)
+
+    def _ask_directory(
+        self, prefix: str, name: bytes, part: Directory, future: "Future[Answer]"
+    ) -> None:
+        """A thousand names begin like this one and sort before ``name/``: ask for that alone."""
+        below = f"{prefix}{decode(name_of_twin(name) or name)}/"
+
+        def deliver(page: Page | StoreError) -> None:
+            if isinstance(page, StoreError):
+                self._fail(prefix, name, page, future)
+                return
+            exists = bool(page.objects or page.prefixes)
+            part.append(Page([], [below] if exists else [], None))
+            self._learn(prefix, name, part.find(name), future)
+
+        self._engine.list(ListPage(below, "/", max_keys=1), deliver, Urgency.NEEDED)
+
+    def _learn(
+        self, prefix: str, name: bytes, entry: Entry | None, future: "Future[Answer]"
+    ) -> None:
+        with self._lock:
+            now = self._clock()
+            self._shelf.learn(prefix, name, entry, now)
+            answer = self._shelf.aged(entry, now, now)
+        future.set_result(answer or Answer(entry, 0.0))
+
+    def _fail(self, prefix: str, name: bytes, error: StoreError, future: "Future[Answer]") -> None:
+        """Answer with what was known where the endpoint does not; its refusals stand."""
+        with self._lock:
+            old = self._shelf.old(prefix, name) if error.retryable else None
+        if old is not None:
+            future.set_result(old)
+        else:
+            future.set_exception(error)
+
+
+def _resolved(answer: Answer) -> "Future[Answer]":
+    future: Future[Answer] = Future()
+    future.set_result(answer)
+    return future

@@ -1,0 +1,257 @@
+"""One directory as a listing tells it: compact, in the order of its keys, growing page by page.
+
+It knows entries and how far the listing has come; it knows nothing of requests, age or locks. An entry never moves: an
+index that was given to a reader names the same entry for as long as the directory lives, so readers need no copy. Only
+the engine's thread appends; others read up to ``len``, which is moved last.
+"""
+
+from array import array
+from bisect import bisect_left
+from heapq import merge
+from typing import NamedTuple
+
+from s3mount.listing.names import decode, encode, is_spellable, name_of_twin, twin_name
+from s3mount.store.interface import ObjectMeta, Page
+
+MD5_BYTES = 16
+ENTRY_BYTES = 33 + 8 + 8 + 8 + 1 + MD5_BYTES
+"""Memory of an entry beside its label's bytes: a bytes object, its list slot, and the columns."""
+ODD_ETAG_BYTES = 180
+"""Memory of an ETag that is no MD5: a str of some 35 characters and its place in a dict."""
+KEPT_EXAMPLES = 20
+"""How many odd keys a directory remembers by name; it counts all."""
+
+
+class Oddities:
+    """Keys that cannot be shown as they are: how many, and the first of them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.examples: list[str] = []
+
+    def note(self, key: str) -> None:
+        """Count one more."""
+        self.count += 1
+        if len(self.examples) < KEPT_EXAMPLES:
+            self.examples.append(key)
+
+    def include(self, others: "Oddities") -> None:
+        """Count those of another directory as well."""
+        self.count += others.count
+        self.examples += others.examples[: KEPT_EXAMPLES - len(self.examples)]
+
+
+class Entry(NamedTuple):
+    """One name in a directory.
+
+    Attributes:
+        name: as the kernel sees it.
+        key: of the object, or the prefix of the directory, which ends in ``/``.
+        etag: empty for a directory.
+        size: bytes, 0 for a directory.
+        mtime_ns: nanoseconds since the epoch, 0 for a directory.
+    """
+
+    name: bytes
+    key: str
+    is_directory: bool
+    etag: str = ""
+    size: int = 0
+    mtime_ns: int = 0
+    storage_class: str = ""
+    restored: bool = False
+
+    @classmethod
+    def of_object(cls, name: bytes, meta: ObjectMeta) -> "Entry":
+        """The entry of an object as a listing describes it."""
+        return cls(
+            name,
+            meta.key,
+            False,
+            meta.etag,
+            meta.size,
+            meta.mtime_ns,
+            meta.storage_class,
+            meta.restored,
+        )
+
+    @property
+    def meta(self) -> ObjectMeta:
+        """Of an object: what the listing said."""
+        return ObjectMeta(
+            self.key, self.size, self.etag, self.mtime_ns, self.storage_class, self.restored
+        )
+
+
+class Directory:
+    """The names directly below a prefix.
+
+    ``_labels`` holds the name of each entry, with a trailing ``/`` for a directory: sorted, because that is the order
+    of keys. A name is looked up by two bisections, one for each kind.
+
+    Args:
+        prefix: empty or ending in ``/``.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.is_complete = False
+        self.pages = 0
+        self.unspellable = Oddities()
+        self.twins = Oddities()
+        self.weight = 400
+        self._labels: list[bytes] = []
+        self._sizes = array("Q")
+        self._mtimes = array("q")
+        self._classes = array("B")
+        self._class_names: list[tuple[str, bool]] = []
+        self._md5s = bytearray()
+        self._odd_etags: dict[int, str] = {}
+        self._index: dict[bytes, int] | None = None
+        self._length = 0
+        self._reached = b""
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __repr__(self) -> str:
+        state = "complete" if self.is_complete else f"to {self._reached!r}"
+        return f"<Directory {self.prefix!r} {self._length} entries, {state}>"
+
+    def append(self, page: Page) -> None:
+        """Take in the next page of the listing."""
+        start = len(encode(self.prefix))
+        dirs = ((encode(prefix)[start:], None) for prefix in page.prefixes)
+        files = ((encode(meta.key)[start:], meta) for meta in page.objects)
+        for label, meta in merge(files, dirs, key=lambda pair: pair[0]):
+            self._add(label, meta)
+        self._length = len(self._labels)
+        self.pages += 1
+        self.is_complete = page.next_token is None
+
+    def is_known(self, name: bytes) -> bool:
+        """Whether the listing has come far enough to say what a name is, or that it is nothing."""
+        if self.is_complete:
+            return True
+        if self._index is not None:
+            return False
+        short = name_of_twin(name)
+        # `a/` sorts behind `a.s3object`, so the twin is only known when the directory is.
+        return max(name, short or name) + b"/" <= self._reached
+
+    def find(self, name: bytes) -> Entry | None:
+        """The entry that shows under a name; only meaningful where `is_known`."""
+        as_directory = self._find_label(name + b"/")
+        if as_directory is not None:
+            return self._entry(as_directory, name)
+        as_file = self._find_label(name)
+        if as_file is not None:
+            return self._entry(as_file, name)
+        short = name_of_twin(name)
+        if short is None or self._find_label(short + b"/") is None:
+            return None
+        twin = self._find_label(short)
+        return None if twin is None else self._entry(twin, name)
+
+    def at(self, index: int) -> Entry | None:
+        """The entry at an index, None when it cannot be shown (a twin whose longer name is taken)."""
+        label = self._labels[index]
+        if label.endswith(b"/"):
+            return self._entry(index, label[:-1])
+        # The directory of this name comes behind the object; it is only known when the listing has come that far.
+        if self._find_label(label + b"/") is None:
+            return self._entry(index, label)
+        longer = twin_name(label)
+        if longer is None or self._exists(longer):
+            return None
+        return self._entry(index, longer)
+
+    def settled(self) -> int:
+        """How many entries may be shown: those whose twin, if there is one, has been listed."""
+        if self.is_complete or self._length == 0:
+            return self._length
+        count = self._length
+        while count and not self.is_known(self._labels[count - 1].rstrip(b"/")):
+            count -= 1
+        return count
+
+    def _add(self, label: bytes, meta: ObjectMeta | None) -> None:
+        self._note_order(label)
+        if not label:
+            return  # the directory's own marker
+        if not is_spellable(label.removesuffix(b"/") if meta is None else label):
+            self.unspellable.note(self.prefix + decode(label))
+            return
+        if self._is_repeated(label):
+            return
+        index = len(self._labels)
+        if self._index is not None:
+            self._index[label] = index
+        if meta is None and self._find_label(label[:-1], hi=index) is not None:
+            self.twins.note(self.prefix + decode(label[:-1]))
+        self._labels.append(label)
+        self._sizes.append(meta.size if meta else 0)
+        self._mtimes.append(meta.mtime_ns if meta else 0)
+        self._classes.append(self._class_of(meta) if meta else 0)
+        self._md5s += self._pack_etag(index, meta.etag) if meta else bytes(MD5_BYTES)
+        self.weight += len(label) + ENTRY_BYTES
+
+    def _note_order(self, label: bytes) -> None:
+        """Fall back to a dict of names with a store that does not list in byte order."""
+        if label < self._reached and self._index is None:
+            self._index = {known: index for index, known in enumerate(self._labels)}
+        self._reached = max(self._reached, label)
+
+    def _is_repeated(self, label: bytes) -> bool:
+        if self._index is not None:
+            return label in self._index
+        return bool(self._labels) and self._labels[-1] == label
+
+    def _class_of(self, meta: ObjectMeta) -> int:
+        pair = (meta.storage_class, meta.restored)
+        if pair not in self._class_names:
+            self._class_names.append(pair)
+        return self._class_names.index(pair)
+
+    def _pack_etag(self, index: int, etag: str) -> bytes:
+        """Sixteen bytes for an MD5, which most ETags are; others stand in a dict."""
+        if len(etag) == 2 * MD5_BYTES:
+            try:
+                packed = bytes.fromhex(etag)
+            except ValueError:
+                packed = b""
+            if len(packed) == MD5_BYTES and packed.hex() == etag:
+                return packed
+        self._odd_etags[index] = etag
+        self.weight += ODD_ETAG_BYTES
+        return bytes(MD5_BYTES)
+
+    def _exists(self, name: bytes) -> bool:
+        return self._find_label(name) is not None or self._find_label(name + b"/") is not None
+
+    def _find_label(self, label: bytes, *, hi: int | None = None) -> int | None:
+        if self._index is not None:
+            return self._index.get(label)
+        end = self._length if hi is None else hi
+        index = bisect_left(self._labels, label, hi=end)
+        return index if index < end and self._labels[index] == label else None
+
+    def _entry(self, index: int, name: bytes) -> Entry:
+        label = self._labels[index]
+        key = self.prefix + decode(label)
+        if label.endswith(b"/"):
+            return Entry(name, key, True)
+        etag = self._odd_etags.get(index)
+        if etag is None:
+            etag = self._md5s[index * MD5_BYTES : (index + 1) * MD5_BYTES].hex()
+        storage_class, restored = self._class_names[self._classes[index]]
+        return Entry(
+            name,
+            key,
+            False,
+            etag,
+            self._sizes[index],
+            self._mtimes[index],
+            storage_class,
+            restored,
+        )

@@ -1,0 +1,218 @@
+"""What is remembered of the bucket's names, and how far it may be trusted: a plain data structure, time is passed in.
+
+Listings of directories as far as they have come, answers about single names of directories that are longer than a page,
+and names that have turned out to be another version than their listing says. It makes no request and takes no lock.
+"""
+
+from concurrent.futures import Future
+from typing import NamedTuple
+
+from cachetools import LRUCache
+
+from s3mount.listing.directory import Directory, Entry, Oddities
+
+NAMES = 100_000
+"""Single names, long directories and odd keys: how many of each are remembered."""
+
+OLD_TTL = 1.0
+"""Seconds that an answer of unknown age holds, given because the endpoint does not answer."""
+
+
+class ShelfSettings(NamedTuple):
+    """How long and how much is remembered.
+
+    Attributes:
+        metadata_ttl: seconds that a listing is trusted for the names in it.
+        negative_ttl: seconds that a listing is trusted for names that are not in it.
+        max_bytes: memory for listings.
+        max_entries: entries in all listings together.
+    """
+
+    metadata_ttl: float = 60.0
+    negative_ttl: float = 10.0
+    max_bytes: int = 256 * 1024 * 1024
+    max_entries: int = 2_000_000
+
+
+class Answer(NamedTuple):
+    """What is known about one name.
+
+    Attributes:
+        entry: None when there is nothing of this name.
+        ttl: seconds that the answer may still be trusted.
+    """
+
+    entry: Entry | None
+    ttl: float
+
+
+class Listing:
+    """A directory and how far its listing has come."""
+
+    __slots__ = ("directory", "is_fetching", "listed_at", "token", "waiters")
+
+    def __init__(self, prefix: str) -> None:
+        self.directory = Directory(prefix)
+        self.token: str | None = None
+        self.listed_at = 0.0
+        self.is_fetching = False
+        self.waiters: list[tuple[int, Future[None]]] = []
+
+    def has_begun(self) -> bool:
+        """Whether the first page is there."""
+        return self.directory.pages > 0
+
+    def can_give(self, count: int) -> bool:
+        """Whether the first page and ``count`` entries are there, or all that exist."""
+        if self.directory.is_complete:
+            return True
+        return self.has_begun() and self.directory.settled() >= count
+
+
+class _Learned(NamedTuple):
+    """What one LIST said about a single name, and when."""
+
+    entry: Entry | None
+    at: float
+
+
+class Shelf:
+    """Knowledge with its age, within bounds; what was used least recently goes first.
+
+    Listings stay when they are too old to be trusted: they are what a mount still knows when its endpoint is gone.
+    """
+
+    def __init__(self, settings: ShelfSettings) -> None:
+        self._settings = settings
+        self._listings: LRUCache[str, Listing] = LRUCache(settings.max_bytes, self._size_of)
+        self._names: LRUCache[tuple[str, bytes], _Learned] = LRUCache(NAMES)
+        self._outdated: LRUCache[tuple[str, bytes], float] = LRUCache(NAMES)
+        self._long: LRUCache[str, bool] = LRUCache(NAMES)
+        self._odd: LRUCache[str, tuple[Oddities, Oddities]] = LRUCache(NAMES)
+
+    def known(self, prefix: str, name: bytes, now: float) -> Answer | None:
+        """What is known of a name and may be trusted."""
+        learned = self._names.get((prefix, name))
+        if learned is not None:
+            answer = self.aged(learned.entry, learned.at, now)
+            if answer is not None:
+                return answer
+        listing = self._listings.get(prefix)
+        if listing is None or not listing.directory.is_known(name):
+            return None
+        if self._outdated.get((prefix, name), -1.0) >= listing.listed_at:
+            return None
+        if not self.is_fresh(listing, now):
+            return None
+        return self.aged(listing.directory.find(name), listing.listed_at, now)
+
+    def old(self, prefix: str, name: bytes) -> Answer | None:
+        """What was known of a name, whatever its age."""
+        listing = self._listings.get(prefix)
+        if listing is not None and listing.directory.is_known(name):
+            return Answer(listing.directory.find(name), OLD_TTL)
+        learned = self._names.get((prefix, name))
+        return Answer(learned.entry, OLD_TTL) if learned is not None else None
+
+    def aged(self, entry: Entry | None, at: float, now: float) -> Answer | None:
+        """An answer of a certain age, None when it is too old."""
+        limit = self._settings.metadata_ttl
+        if entry is None:
+            limit = min(limit, self._settings.negative_ttl)
+        ttl = at + limit - now
+        return Answer(entry, ttl) if ttl > 0 else None
+
+    def fresh_listing(self, prefix: str, now: float) -> Listing | None:
+        """The listing of a directory, when it may be trusted."""
+        listing = self._listings.get(prefix)
+        return listing if listing is not None and self.is_fresh(listing, now) else None
+
+    def old_listing(self, prefix: str) -> Listing | None:
+        """A whole listing of whatever age."""
+        listing = self._listings.get(prefix)
+        return listing if listing is not None and listing.directory.is_complete else None
+
+    def remaining_ttl(self, listing: Listing, now: float) -> float:
+        """Seconds that the entries of a listing may still be trusted."""
+        return max(0.0, listing.listed_at + self._settings.metadata_ttl - now)
+
+    def is_fresh(self, listing: Listing, now: float) -> bool:
+        """Whether a listing may be trusted."""
+        return self.remaining_ttl(listing, now) > 0.0
+
+    def is_long(self, prefix: str) -> bool:
+        """Whether a directory is known to be longer than a page."""
+        return prefix in self._long
+
+    def keep(self, listing: Listing) -> None:
+        """Remember a listing that has grown by a page."""
+        directory = listing.directory
+        prefix = directory.prefix
+        if not directory.is_complete or directory.pages > 1:
+            self._long[prefix] = True
+        else:
+            self._long.pop(prefix, None)
+        if directory.unspellable.count or directory.twins.count:
+            self._odd[prefix] = (directory.unspellable, directory.twins)
+        else:
+            self._odd.pop(prefix, None)
+        self._listings.pop(prefix, None)
+        if self._size_of(listing) <= self._settings.max_bytes:
+            self._listings[prefix] = listing
+
+    def holds(self, listing: Listing) -> bool:
+        """Whether this listing is the one that is remembered for its directory."""
+        return self._listings.get(listing.directory.prefix) is listing
+
+    def learn(self, prefix: str, name: bytes, entry: Entry | None, now: float) -> None:
+        """Remember what one LIST said about a single name."""
+        self._names[prefix, name] = _Learned(entry, now)
+
+    def current(self, prefix: str, entry: Entry) -> Entry | None:
+        """An entry of a listing, or what has been learned of its name since then."""
+        if not self._names:
+            return entry
+        learned = self._names.get((prefix, entry.name))
+        listing = self._listings.get(prefix)
+        if learned is None or (listing is not None and learned.at < listing.listed_at):
+            return entry
+        return learned.entry
+
+    def outdate(self, prefix: str, name: bytes, now: float) -> None:
+        """A name is another version than is remembered: do not answer with it again."""
+        self._names.pop((prefix, name), None)
+        self._outdated[prefix, name] = now
+
+    def drop(self, listing: Listing) -> None:
+        """Forget one listing, when it is the one remembered."""
+        if self.holds(listing):
+            del self._listings[listing.directory.prefix]
+
+    def forget(self, prefix: str) -> int:
+        """Forget a directory and all below it; how many listings that were."""
+        below = [known for known in self._listings if known.startswith(prefix)]
+        for known in below:
+            del self._listings[known]
+        for names in (self._names, self._outdated):
+            for pair in [pair for pair in names if pair[0].startswith(prefix)]:
+                del names[pair]
+        return len(below)
+
+    def totals(self) -> dict[str, int]:
+        """How many directories and entries are remembered."""
+        listings = list(self._listings.values())
+        entries = sum(len(listing.directory) for listing in listings)
+        return {"directories": len(listings), "entries": entries}
+
+    def oddities(self) -> tuple[Oddities, Oddities]:
+        """Keys that no path can spell, and names that are both an object's and a directory's."""
+        unspellable, twins = Oddities(), Oddities()
+        for unspellable_here, twins_here in list(self._odd.values()):
+            unspellable.include(unspellable_here)
+            twins.include(twins_here)
+        return unspellable, twins
+
+    def _size_of(self, listing: Listing) -> int:
+        """Bytes, or the share of the bound in entries put in bytes when that is more."""
+        share = self._settings.max_bytes // self._settings.max_entries
+        return max(listing.directory.weight, len(listing.directory) * share)

@@ -1,0 +1,1 @@
+"""What to fetch before it is asked for."""

@@ -1,0 +1,251 @@
+"""libcurl driven by epoll: many HTTP transfers on one thread.
+
+This module knows sockets, timers and libcurl's rules; it knows nothing of S3. Everything happens on the thread that
+calls ``poll``; only ``wake`` may be called from another.
+
+Three rules of libcurl shape it. Its functions must not be called from inside its callbacks, so ``submit`` and
+``cancel`` only note what is wanted and ``poll`` does it. ``getinfo`` is forbidden in callbacks, so status and headers
+are gathered from the header lines. An exception that leaves a callback is printed and lost, so each is caught and
+carried to the end of its transfer.
+"""
+
+import contextlib
+import os
+import select
+import threading
+from time import monotonic
+
+import pycurl
+
+from s3mount.metrics import Counters
+from s3mount.store.curl_handle import CurlFailure, CurlHandle, CurlOptions, Progress, Transfer
+
+_EPOLL_OF = {
+    pycurl.POLL_IN: select.EPOLLIN,
+    pycurl.POLL_OUT: select.EPOLLOUT,
+    pycurl.POLL_INOUT: select.EPOLLIN | select.EPOLLOUT,
+}
+_TIMER_ROUNDS = 4
+"""libcurl often asks for "at once" again; so many times in a row before the sockets are looked at."""
+
+
+class CurlLoop:
+    """A set of transfers and the sockets, timer and handles under them."""
+
+    def __init__(self, options: CurlOptions, counters: Counters) -> None:
+        self._options = options
+        self._counters = counters
+        self._multi = pycurl.CurlMulti()
+        self._epoll = select.epoll()
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._bell_lock = threading.Lock()
+        self._epoll.register(self._bell, select.EPOLLIN)
+        self._watched: dict[int, int] = {}
+        self._due: float | None = None
+        self._waiting: dict[int, Transfer] = {}
+        self._active: dict[int, CurlHandle] = {}
+        self._handles: dict[pycurl.Curl, CurlHandle] = {}
+        self._idle: list[CurlHandle] = []
+        self._leaving: list[CurlHandle] = []
+        self._raised: list[BaseException] = []
+        self._progress = Progress()
+        self._closed = False
+        self._set_up_multi()
+
+    def _set_up_multi(self) -> None:
+        multi, connections = self._multi, self._options.connections
+        multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
+        multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
+        multi.setopt(pycurl.M_MAXCONNECTS, connections)
+        multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, connections)
+
+    def __repr__(self) -> str:
+        return (
+            f"<CurlLoop active={len(self._active)} waiting={len(self._waiting)}"
+            f" handles={len(self._handles)} sockets={len(self._watched)}>"
+        )
+
+    def submit(self, transfer: Transfer) -> None:
+        """Begin a transfer at the next ``poll``."""
+        self._waiting[id(transfer)] = transfer
+
+    def cancel(self, transfer: Transfer) -> None:
+        """Never call this transfer again; its connection is dropped when bytes were under way."""
+        if self._waiting.pop(id(transfer), None) is not None:
+            return
+        handle = self._active.pop(id(transfer), None)
+        if handle is not None:
+            handle.transfer = None
+            self._leaving.append(handle)
+
+    def poll(self, timeout: float) -> None:
+        """Do what can be done, waiting at most ``timeout`` seconds for the first progress.
+
+        Raises:
+            BaseException: what a transfer's ``over`` raised, or an interrupt that hit one of its calls.
+        """
+        self._progress.made = False
+        self._drop_cancelled()
+        self._admit()
+        if self._fire_timer():
+            self._finish()
+        self._wait(0.0 if self._progress.made else timeout)
+        self._fire_timer()
+        self._drop_cancelled()
+        self._finish()
+        if self._raised:
+            self._raise()
+
+    def wake(self) -> None:
+        """Make a waiting ``poll`` return. May be called from any thread, also after ``close``."""
+        with self._bell_lock:
+            if not self._closed:
+                os.eventfd_write(self._bell, 1)
+
+    def close(self) -> None:
+        """Give back everything. Transfers under way end without a call."""
+        with self._bell_lock:
+            if self._closed:
+                return
+            self._closed = True
+            os.close(self._bell)
+        self._waiting.clear()
+        for easy, handle in self._handles.items():
+            handle.transfer = None
+            if handle.added:
+                self._multi.remove_handle(easy)
+            # Easy handles go before the multi handle: the other order leaves libcurl with dangling pointers.
+            easy.close()
+        self._multi.close()
+        self._epoll.close()
+        self._handles.clear()
+        self._active.clear()
+        self._idle.clear()
+
+    def _admit(self) -> None:
+        """Hand waiting transfers to libcurl, never more than there are connections.
+
+        libcurl would queue the others itself, but its clock for the connect timeout runs while they queue.
+        """
+        room = self._options.connections - len(self._active) - len(self._leaving)
+        while self._waiting and room > 0:
+            transfer = self._waiting.pop(next(iter(self._waiting)))
+            handle = self._idle.pop() if self._idle else self._new_handle()
+            handle.begin(transfer)
+            self._active[id(transfer)] = handle
+            self._multi.add_handle(handle.easy)
+            room -= 1
+
+    def _new_handle(self) -> CurlHandle:
+        handle = CurlHandle(self._progress)
+        handle.set_up(self._options, self._count_connection)
+        self._handles[handle.easy] = handle
+        return handle
+
+    def _count_connection(self, _fd: int, _purpose: int) -> int:
+        self._counters.add("connections.opened")
+        return int(pycurl.SOCKOPT_OK)
+
+    def _drop_cancelled(self) -> None:
+        while self._leaving:
+            handle = self._leaving.pop()
+            self._retire(handle)
+            self._progress.made = True
+
+    def _retire(self, handle: CurlHandle) -> None:
+        self._multi.remove_handle(handle.easy)
+        handle.added = False
+        self._idle.append(handle)
+
+    def _watch(self, event: int, fd: int, _multi: object, _data: object) -> None:
+        """Libcurl says what it wants to know of a socket.
+
+        A socket that it lets go between two requests stays in the epoll set: one system call less a request. The set
+        may by then hold another socket of this number, or none, so coming back is always told to the kernel.
+        """
+        if self._closed:
+            return
+        if event == pycurl.POLL_REMOVE:
+            self._watched.pop(fd, None)
+            return
+        mask = _EPOLL_OF[event]
+        if self._watched.get(fd) == mask:
+            return
+        self._watched[fd] = mask
+        try:
+            self._epoll.modify(fd, mask)
+        except FileNotFoundError:
+            self._epoll.register(fd, mask)
+
+    def _set_timer(self, timeout_ms: int) -> None:
+        self._due = None if timeout_ms < 0 else monotonic() + timeout_ms / 1000
+
+    def _fire_timer(self) -> bool:
+        fired = False
+        for _ in range(_TIMER_ROUNDS):
+            if self._due is None or self._due > monotonic():
+                break
+            self._due = None
+            self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+            fired = True
+        return fired
+
+    def _wait(self, timeout: float) -> None:
+        if self._due is not None:
+            timeout = min(timeout, max(0.0, self._due - monotonic()))
+        for fd, event in self._epoll.poll(timeout):
+            if fd == self._bell:
+                os.eventfd_read(fd)
+            elif fd in self._watched:
+                self._multi.socket_action(fd, _curl_events(event))
+            else:
+                self._forget(fd)
+
+    def _forget(self, fd: int) -> None:
+        """An idle connection has news, mostly its end: libcurl looks before it uses it again, so nothing is done."""
+        with contextlib.suppress(OSError):
+            self._epoll.unregister(fd)
+
+    def _finish(self) -> None:
+        more = 1
+        while more:
+            more, succeeded, failed = self._multi.info_read()
+            for easy in succeeded:
+                self._end(self._handles[easy], None)
+            for easy, code, text in failed:
+                connected = easy.getinfo(pycurl.REQUEST_SIZE) > 0
+                self._end(self._handles[easy], CurlFailure(code, text, connected))
+
+    def _end(self, handle: CurlHandle, failure: CurlFailure | BaseException | None) -> None:
+        self._progress.made = True
+        transfer = handle.transfer
+        if transfer is None:
+            # Cancelled by another transfer's call a moment ago: `_drop_cancelled` takes it.
+            return
+        outcome = handle.outcome(failure)
+        handle.transfer = None
+        self._active.pop(id(transfer), None)
+        self._retire(handle)
+        if isinstance(outcome, BaseException) and not isinstance(outcome, Exception):
+            self._raised.append(outcome)
+        try:
+            transfer.over(outcome)
+        except BaseException as error:
+            self._raised.append(error)
+
+    def _raise(self) -> None:
+        raised, self._raised = self._raised, []
+        if len(raised) == 1:
+            raise raised[0]
+        raise BaseExceptionGroup("several transfers raised", raised)
+
+
+def _curl_events(event: int) -> int:
+    bits = 0
+    if event & select.EPOLLIN:
+        bits |= pycurl.CSELECT_IN
+    if event & select.EPOLLOUT:
+        bits |= pycurl.CSELECT_OUT
+    if event & (select.EPOLLERR | select.EPOLLHUP):
+        bits |= pycurl.CSELECT_ERR
+    return bits

@@ -1,0 +1,171 @@
+"""One easy handle of libcurl and the transfer that it carries.
+
+A handle is set up once and used again for the next transfer: only the URL and the header lines change. Its callbacks
+run inside libcurl, where ``getinfo`` and exceptions are forbidden: status and headers come from the header lines, and
+what a transfer raises is kept until `outcome`.
+"""
+
+import math
+import os
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import pycurl
+
+_RECEIVE_BUFFER = 512 * 1024
+"""Bytes: beyond this a socket read no longer gets cheaper, far beyond it the buffer falls out of the CPU's cache."""
+
+
+class CurlFailure(NamedTuple):
+    """Why libcurl gave up on a transfer.
+
+    Attributes:
+        code: a ``CURLE_`` number.
+        text: libcurl's own words.
+        connected: whether the connection stood (TLS included), so that the request was sent.
+    """
+
+    code: int
+    text: str
+    connected: bool
+
+
+class CurlOptions(NamedTuple):
+    """What all transfers of one loop share; times in seconds.
+
+    Attributes:
+        ca_path: a file or a directory of certificates to trust; empty for libcurl's own.
+    """
+
+    connections: int
+    connect_timeout: float
+    stall_timeout: float
+    ca_path: str = ""
+
+
+class Transfer(Protocol):
+    """One HTTP GET: what is asked for, and who is told of the reply.
+
+    Attributes:
+        url: sent as it is, dots and doubled slashes included.
+        header_lines: ``name:value``, beside those that libcurl adds.
+    """
+
+    url: str
+    header_lines: list[str]
+
+    def head(self, status: int, headers: dict[str, str]) -> None:
+        """Status and headers (names in lower case), once, before the first byte. May raise: then ``over`` follows."""
+
+    def body(self, chunk: bytes) -> bool:
+        """The next bytes, 16 KiB at the most; True when no more are wanted."""
+
+    def over(self, failure: CurlFailure | BaseException | None) -> None:
+        """The last call: None when the reply ended as HTTP says or enough had come."""
+
+
+class Progress:
+    """Whether any transfer has had bytes or an end since this was last set to False."""
+
+    __slots__ = ("made",)
+
+    def __init__(self) -> None:
+        self.made = False
+
+
+class CurlHandle:
+    """One reused easy handle and what it holds of the transfer under way."""
+
+    __slots__ = ("_enough", "_error", "_lines", "_progress", "_told", "added", "easy", "transfer")
+
+    def __init__(self, progress: Progress) -> None:
+        self.easy = pycurl.Curl()
+        self.transfer: Transfer | None = None
+        self.added = False
+        self._progress = progress
+        self._lines: list[bytes] = []
+        self._told = False
+        self._enough = False
+        self._error: BaseException | None = None
+
+    def set_up(self, options: CurlOptions, on_socket: Callable[[int, int], int]) -> None:
+        """Set what all transfers share; ``on_socket`` is called for every socket that is opened."""
+        setopt: Any = self.easy.setopt
+        setopt(pycurl.NOSIGNAL, 1)
+        setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
+        setopt(pycurl.PATH_AS_IS, 1)
+        setopt(pycurl.TCP_NODELAY, 1)
+        setopt(pycurl.TCP_KEEPALIVE, 1)
+        setopt(pycurl.BUFFERSIZE, _RECEIVE_BUFFER)
+        setopt(pycurl.CONNECTTIMEOUT_MS, math.ceil(options.connect_timeout * 1000))
+        # libcurl takes the mean of some five seconds: a stall after fast bytes is noticed that much later.
+        setopt(pycurl.LOW_SPEED_LIMIT, 1)
+        setopt(pycurl.LOW_SPEED_TIME, max(1, math.ceil(options.stall_timeout)))
+        setopt(pycurl.USERAGENT, "s3mount")
+        setopt(pycurl.SOCKOPTFUNCTION, on_socket)
+        setopt(pycurl.HEADERFUNCTION, self._lines.append)
+        setopt(pycurl.WRITEFUNCTION, self._write)
+        if options.ca_path:
+            path_kind = pycurl.CAPATH if os.path.isdir(options.ca_path) else pycurl.CAINFO
+            setopt(path_kind, options.ca_path)
+
+    def begin(self, transfer: Transfer) -> None:
+        """Take on a transfer; the handle must be idle."""
+        self.transfer = transfer
+        self._lines.clear()
+        self._told = self._enough = False
+        self._error = None
+        self.added = True
+        self.easy.setopt(pycurl.URL, transfer.url)
+        self.easy.setopt(pycurl.HTTPHEADER, transfer.header_lines)
+
+    def _write(self, chunk: bytes) -> int | None:
+        """Called by libcurl with bytes of the body; -1 stops the transfer."""
+        transfer = self.transfer
+        if transfer is None:
+            return -1
+        self._progress.made = True
+        try:
+            if not self._told:
+                self._told = True
+                transfer.head(*parse_head(self._lines))
+            self._enough = transfer.body(chunk)
+        except BaseException as error:
+            self._error = error
+            return -1
+        return -1 if self._enough or self.transfer is None else None
+
+    def outcome(
+        self, failure: CurlFailure | BaseException | None
+    ) -> CurlFailure | BaseException | None:
+        """What to tell the transfer at its end; a reply without a body gets its head told here."""
+        if self._error is not None:
+            return self._error
+        if self._enough:
+            return None
+        if failure is None and not self._told and self.transfer is not None:
+            try:
+                self.transfer.head(*parse_head(self._lines))
+            except BaseException as error:
+                return error
+        return failure
+
+
+def parse_head(lines: list[bytes]) -> tuple[int, dict[str, str]]:
+    """Status and headers of the last reply among the lines (interim ``1xx`` replies come before it).
+
+    Raises:
+        ValueError: there is no status line.
+    """
+    status = 0
+    headers: dict[str, str] = {}
+    for line in b"".join(lines).decode("latin-1").split("\r\n"):
+        name, colon, value = line.partition(":")
+        if line.startswith("HTTP/"):
+            status = int(line.split(" ", 2)[1])
+            headers = {}
+        elif colon:
+            headers[name.lower()] = value.strip()
+    if not status:
+        raise ValueError("a reply without a status line")
+    return status, headers

@@ -1,0 +1,100 @@
+"""From what a person types to a store: ``bucket/prefix``, ``s3://bucket/prefix`` or ``file:///dir``."""
+
+import os
+import re
+from pathlib import Path
+from typing import Literal, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from s3mount.errors import ConfigError
+from s3mount.store.directory import DirectoryStore
+from s3mount.store.endpoint import EXPRESS_SUFFIX
+from s3mount.store.interface import Store, StoreSettings
+from s3mount.store.s3 import S3Store
+
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}")
+"""Wider than today's rules of S3: old buckets and other servers have capitals, underscores and up to 255 letters."""
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
+_FORMS = "give BUCKET, BUCKET/PREFIX, s3://BUCKET/PREFIX or file:///DIRECTORY"
+
+
+class Source(NamedTuple):
+    """What to mount.
+
+    Attributes:
+        kind: which store.
+        bucket_or_dir: the bucket's name, or the directory's absolute path.
+        prefix: empty or ending in ``/``; always empty for a directory.
+    """
+
+    kind: Literal["s3", "file"]
+    bucket_or_dir: str
+    prefix: str = ""
+
+
+def parse_source(text: str) -> Source:
+    """What a person means by ``text``; looks at nothing but the text.
+
+    Raises:
+        ConfigError: it names neither a bucket nor a directory.
+    """
+    if not text.strip():
+        raise ConfigError("no bucket was named", hint=_FORMS)
+    scheme = _SCHEME.match(text)
+    if text.startswith("file:"):
+        return Source("file", _directory_of(text))
+    if scheme is None:
+        return _bucket_source(text, text)
+    if scheme[1].lower() == "s3" and text[len("s3:") :].startswith("//"):
+        return _bucket_source(text[len("s3://") :], text)
+    if scheme[1].lower() in {"http", "https"}:
+        hint = "name the bucket here and the server with --endpoint-url"
+        raise ConfigError(f"{text!r} is an address, not a bucket", hint=hint)
+    raise ConfigError(f"{text!r}: {scheme[1]} stores are not known", hint=_FORMS)
+
+
+def open_store(source: Source, settings: StoreSettings) -> Store:
+    """The store that a source names; nothing is sent yet.
+
+    Raises:
+        ConfigError: the directory is not there, or the AWS configuration is wrong.
+    """
+    if source.kind == "file":
+        if not os.path.isdir(source.bucket_or_dir):
+            raise ConfigError(f"{source.bucket_or_dir!r} is not a directory")
+        return DirectoryStore(Path(source.bucket_or_dir))
+    return S3Store(source.bucket_or_dir, settings)
+
+
+def _bucket_source(rest: str, text: str) -> Source:
+    bucket, _, prefix = rest.partition("/")
+    if not bucket and rest.startswith("/") and text == rest:
+        raise ConfigError(
+            f"{text!r} is a path, not a bucket", hint=f"for a directory: file://{text}"
+        )
+    if not bucket:
+        raise ConfigError(f"{text!r} names no bucket", hint=_FORMS)
+    if bucket.startswith("arn:"):
+        hint = "use the alias of the access point, which is a bucket's name"
+        raise ConfigError(f"{text!r}: ARNs are not understood", hint=hint)
+    if not _BUCKET.fullmatch(bucket):
+        message = f"{bucket!r} cannot be a bucket's name"
+        raise ConfigError(message, hint="3 or more letters, digits, dots, dashes or underscores")
+    if bucket.endswith(EXPRESS_SUFFIX):
+        raise ConfigError(f"{bucket!r} is a directory bucket (S3 Express), which is not supported")
+    if prefix and not prefix.endswith("/"):
+        prefix += "/"
+    return Source("s3", bucket, prefix)
+
+
+def _directory_of(text: str) -> str:
+    parts = urlsplit(text)
+    path = unquote(parts.path, errors="surrogateescape")
+    if parts.netloc not in {"", "localhost"} or not path.startswith("/"):
+        hint = "write three slashes and the whole path: file:///srv/artifacts"
+        raise ConfigError(f"{text!r} is not an absolute file URL", hint=hint)
+    if parts.query or parts.fragment:
+        raise ConfigError(f"{text!r}: write ? as %3F and # as %23 in a file URL")
+    if "\0" in path:
+        raise ConfigError(f"{text!r} holds a NUL")
+    return os.path.normpath(path)

@@ -1,0 +1,209 @@
+"""The engine: one thread through which every request to a store goes.
+
+It owns the order of requests, how many are under way, and what is tried again; it knows nothing of caches, files or
+FUSE. Concurrency rule: `Engine.get`, `list`, `promote` and `cancel` may be called from any thread and only put a word
+into the inbox; everything else, and every call of a sink or a page callback, happens on the engine's own thread.
+"""
+
+import logging
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from s3mount.errors import CredentialsExpired, StoreError
+from s3mount.metrics import Counters, Incident
+from s3mount.store.interface import Get, ListPage, Page, Store
+from s3mount.transfer.flight import Cancelled, Flight, Sink, Urgency
+from s3mount.transfer.queue import RequestQueue, Shares
+from s3mount.transfer.retry import RetryPolicy, next_delay
+
+log = logging.getLogger(__name__)
+
+IDLE_POLL = 60.0
+"""Seconds a poll may sleep when nothing is due; a word in the inbox wakes it."""
+
+
+class EngineSettings(NamedTuple):
+    """How much at once, and how patient.
+
+    Attributes:
+        connections: requests under way at once at the most.
+        retry: when a failed request is made again.
+    """
+
+    connections: int = 64
+    retry: RetryPolicy = RetryPolicy()
+
+
+class Engine:
+    """Sends requests by urgency, tries again what can pass, and hands results on.
+
+    Use it as a context manager: leaving it stops the thread and fails what is still under way with `Cancelled`.
+
+    Args:
+        store: where requests go; the engine closes it at its end.
+        settings: how much at once, and how patient.
+        on_expired: called on the engine's thread when a request failed for old credentials.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        settings: EngineSettings = EngineSettings(),  # noqa: B008 - immutable
+        *,
+        on_expired: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.store = store
+        self.counters = Counters()
+        self._settings = settings
+        self._on_expired = on_expired
+        self._queue = RequestQueue(Shares.of(settings.connections))
+        self._inbox: deque[Callable[[], None]] = deque()
+        self._sleeping = False
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="s3mount-engine", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._post(self._stop)
+        self._thread.join()
+
+    def get(self, request: Get, sink: Sink, urgency: Urgency) -> Flight:
+        """Fetch bytes into a sink.
+
+        Args:
+            request: what to read.
+            sink: told of every byte in order, then of the end, on the engine's thread.
+            urgency: who wants it.
+        """
+        flight = Flight(request, urgency, on_end=self._ended, sink=sink)
+        self._post(lambda: self._add(flight))
+        return flight
+
+    def list(
+        self, request: ListPage, deliver: Callable[[Page | StoreError], None], urgency: Urgency
+    ) -> Flight:
+        """Fetch one page of a listing; ``deliver`` is called once, on the engine's thread."""
+        flight = Flight(request, urgency, on_end=self._ended, deliver_page=deliver)
+        self._post(lambda: self._add(flight))
+        return flight
+
+    def promote(self, flight: Flight, urgency: Urgency) -> None:
+        """Raise the urgency of a flight that may still be waiting for its turn."""
+        if urgency < flight.urgency:
+            self._post(lambda: self._queue.promote(flight, urgency))
+
+    def cancel(self, flight: Flight) -> None:
+        """Stop a flight; its sink or callback is told `Cancelled` unless it has ended before."""
+        self._post(lambda: self._cancel(flight))
+
+    def _post(self, word: Callable[[], None]) -> None:
+        self._inbox.append(word)
+        # The thread says that it will sleep before it looks into the inbox for the last time, so either it sees this
+        # word there or we see that it sleeps.
+        if self._sleeping:
+            self.store.wake()
+
+    def _run(self) -> None:
+        while True:
+            self._read_inbox()
+            if self._stopping:
+                break
+            self._launch()
+            self._sleeping = True
+            timeout = 0.0 if self._inbox else self._time_to_next()
+            try:
+                self.store.poll(timeout)
+            except Exception:
+                log.exception("the store failed in a way that it does not know")
+            self._sleeping = False
+        for flight in self._queue.flights():
+            self._end(flight, Cancelled("the engine is stopping", key=flight.key))
+        self.store.close()
+
+    def _read_inbox(self) -> None:
+        for _ in range(len(self._inbox)):
+            self._inbox.popleft()()
+
+    def _time_to_next(self) -> float:
+        due = self._queue.next_due()
+        return IDLE_POLL if due is None else max(0.0, due - time.monotonic())
+
+    def _stop(self) -> None:
+        self._stopping = True
+
+    def _add(self, flight: Flight) -> None:
+        flight.last_progress = time.monotonic()
+        self._queue.add(flight)
+
+    def _launch(self) -> None:
+        now = time.monotonic()
+        while (flight := self._queue.take(now)) is not None:
+            self.store.submit(flight.next_request(), flight)
+
+    def _cancel(self, flight: Flight) -> None:
+        if flight in self._queue:
+            self.store.cancel(flight)
+            self._end(flight, Cancelled("no longer wanted", key=flight.key))
+
+    def _ended(self, flight: Flight, error: StoreError | None) -> None:
+        """One try is over: the receiver's ``done``."""
+        if error is None:
+            self._end(flight, None)
+            return
+        now = time.monotonic()
+        if flight.note_progress(now):
+            flight.attempts = 0
+        flight.attempts += 1
+        if isinstance(error, CredentialsExpired):
+            self._on_expired()
+        delay = next_delay(
+            self._settings.retry,
+            error,
+            attempt=flight.attempts,
+            idle=now - flight.last_progress,
+            draw=random.random(),
+        )
+        if delay is None:
+            self._give_up(flight, error)
+            return
+        self.counters.add("requests.retried")
+        log.info("%s of %r failed (%s), again in %.2f s", flight.kind, flight.key, error, delay)
+        self._queue.delay(flight, now + delay)
+
+    def _give_up(self, flight: Flight, error: StoreError) -> None:
+        self.counters.add("requests.failed")
+        self.counters.note(
+            Incident(time.time(), flight.kind, flight.key, error.message, error.request_id)  # noqa: TID251
+        )
+        log.info(
+            "%s of %r failed: %s [request id %s]",
+            flight.kind,
+            flight.key,
+            error,
+            error.request_id or "none",
+        )
+        self._end(flight, error)
+
+    def _end(self, flight: Flight, error: StoreError | None) -> None:
+        self._queue.remove(flight)
+        flight.is_over = True
+        try:
+            if error is None:
+                flight.finish()
+            else:
+                flight.fail(error)
+        except Exception:
+            log.exception("whoever wanted %r could not take it", flight.key)

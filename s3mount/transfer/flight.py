@@ -1,0 +1,154 @@
+"""One request on its way, from the wish to its end, with every try in between."""
+
+import enum
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+from s3mount.errors import StoreError
+from s3mount.store.interface import Get, Head, ListPage, Page, Request
+
+
+class Urgency(enum.IntEnum):
+    """Who wants it."""
+
+    NEEDED = 0
+    """Somebody waits for it."""
+    SOON = 1
+    """A reader will probably want it."""
+    WARM = 2
+    """Ordered in bulk, ahead of any reader."""
+
+
+class Sink(Protocol):
+    """Where the bytes of a Get go. Called on the engine's thread only.
+
+    ``head`` once, ``write`` in order without gaps or repeats whatever had to be tried again, then ``finish`` or
+    ``fail`` once. After ``fail`` nothing more comes. An error that any of them raises ends the flight.
+    """
+
+    def head(self, head: Head) -> None:
+        """The version is confirmed; its bytes follow."""
+
+    def write(self, chunk: bytes) -> None:
+        """The next bytes."""
+
+    def finish(self) -> None:
+        """All bytes have been written."""
+
+    def fail(self, error: StoreError) -> None:
+        """There will be no more bytes."""
+
+
+class Cancelled(StoreError):
+    """Nobody wants this any more."""
+
+
+class Flight:
+    """A request, its urgency, and how far it has come. It is the store's receiver for itself.
+
+    ``urgency`` and ``is_over`` may be read from any thread; the rest belongs to the engine's.
+
+    Invariant: the sink has been given exactly the first ``received`` bytes that were asked for, all of the version
+    whose ETag is ``etag``.
+    """
+
+    __slots__ = (
+        "_on_end",
+        "asked",
+        "attempts",
+        "deliver_page",
+        "etag",
+        "is_over",
+        "last_progress",
+        "progress",
+        "received",
+        "sink",
+        "told_head",
+        "urgency",
+    )
+
+    def __init__(
+        self,
+        asked: Request,
+        urgency: Urgency,
+        *,
+        on_end: "Callable[[Flight, StoreError | None], None]",
+        sink: Sink | None = None,
+        deliver_page: Callable[[Page | StoreError], None] | None = None,
+    ) -> None:
+        self.asked = asked
+        self.urgency = urgency
+        self.sink = sink
+        self.deliver_page = deliver_page
+        self.attempts = 0
+        self.received = 0
+        self.last_progress = 0.0
+        self.progress = 0
+        self.told_head = False
+        self.is_over = False
+        self.etag = asked.etag if isinstance(asked, Get) else ""
+        self._on_end = on_end
+
+    def next_request(self) -> Request:
+        """What is still to be asked: all at first, the rest after a try that broke off."""
+        if isinstance(self.asked, ListPage) or not self.received:
+            return self.asked
+        start = self.asked.start + self.received
+        return replace(self.asked, etag=self.etag, start=start, whole=False)
+
+    def head(self, head: Head) -> None:
+        """Pin the version at the first reply; a resumed one names it in If-Match."""
+        if self.told_head:
+            return
+        assert self.sink is not None
+        self.told_head = True
+        self.etag = head.etag
+        self.sink.head(head)
+
+    def data(self, chunk: bytes) -> None:
+        """Hand the bytes on."""
+        assert self.sink is not None
+        self.sink.write(chunk)
+        self.received += len(chunk)
+
+    def note_progress(self, now: float) -> bool:
+        """Whether bytes have come since the last call; then the patience with it begins anew."""
+        if self.received == self.progress:
+            return False
+        self.progress = self.received
+        self.last_progress = now
+        return True
+
+    def page(self, page: Page) -> None:
+        """Hand the page on; `done` follows."""
+        assert self.deliver_page is not None
+        deliver, self.deliver_page = self.deliver_page, None
+        deliver(page)
+
+    def done(self, error: StoreError | None) -> None:
+        """Tell the engine."""
+        self._on_end(self, error)
+
+    @property
+    def key(self) -> str:
+        """The key or prefix, for logs."""
+        return self.asked.key if isinstance(self.asked, Get) else self.asked.prefix
+
+    @property
+    def kind(self) -> str:
+        """``get`` or ``list``, for logs and counters."""
+        return "list" if isinstance(self.asked, ListPage) else "get"
+
+    def finish(self) -> None:
+        """Tell the sink that all is there."""
+        if self.sink is not None:
+            self.sink.finish()
+
+    def fail(self, error: StoreError) -> None:
+        """Tell whoever wanted it that it will not come."""
+        if self.sink is not None:
+            self.sink.fail(error)
+        elif self.deliver_page is not None:
+            deliver, self.deliver_page = self.deliver_page, None
+            deliver(error)

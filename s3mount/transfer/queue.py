@@ -1,0 +1,112 @@
+"""Which request is sent next: a plain data structure, no clock, no thread.
+
+Three classes of urgency, each first come, first served. Somebody waits for NEEDED; SOON is a guess about what a reader
+will want; WARM was ordered in bulk. The lower two never fill every connection, so that a reader who waits finds one.
+"""
+
+import enum
+import heapq
+from collections import deque
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from s3mount.transfer.flight import Flight, Urgency
+
+
+class Shares(NamedTuple):
+    """How many requests of a class, and all below it, may be under way at once."""
+
+    needed: int
+    soon: int
+    warm: int
+
+    @classmethod
+    def of(cls, connections: int) -> "Shares":
+        """Keep an eighth for whoever waits, and as much again for guesses over bulk."""
+        spare = max(1, connections // 8)
+        return cls(connections, max(1, connections - spare), max(1, connections - 2 * spare))
+
+
+class _Place(enum.Enum):
+    WAITING = enum.auto()
+    RUNNING = enum.auto()
+    DELAYED = enum.auto()
+
+
+@dataclass(slots=True)
+class RequestQueue:
+    """Flights that wait, that run, and that wait for their next try.
+
+    A flight is in exactly one place. Changing urgency leaves a stale reference behind in the old lane, which is passed
+    over when it surfaces: cheaper than searching the lane.
+    """
+
+    shares: Shares
+    running: int = 0
+    _lanes: tuple[deque[Flight], deque[Flight], deque[Flight]] = field(
+        default_factory=lambda: (deque(), deque(), deque())
+    )
+    _delayed: list[tuple[float, int, Flight]] = field(default_factory=list)
+    _places: dict[Flight, _Place] = field(default_factory=dict)
+    _serial: int = 0
+
+    def add(self, flight: Flight) -> None:
+        """A new flight."""
+        self._places[flight] = _Place.WAITING
+        self._lanes[flight.urgency].append(flight)
+
+    def delay(self, flight: Flight, until: float) -> None:
+        """A running flight that failed and is tried again at ``until``."""
+        self.running -= 1
+        self._serial += 1
+        self._places[flight] = _Place.DELAYED
+        heapq.heappush(self._delayed, (until, self._serial, flight))
+
+    def promote(self, flight: Flight, urgency: Urgency) -> None:
+        """Raise a flight's urgency; one that runs or is more urgent already stays as it is."""
+        if urgency >= flight.urgency:
+            return
+        flight.urgency = urgency
+        if self._places.get(flight) is _Place.WAITING:
+            self._lanes[urgency].append(flight)
+
+    def remove(self, flight: Flight) -> bool:
+        """Forget a flight that ended or is not wanted; whether it was running."""
+        place = self._places.pop(flight, None)
+        if place is _Place.RUNNING:
+            self.running -= 1
+        return place is _Place.RUNNING
+
+    def take(self, now: float) -> Flight | None:
+        """The flight to send now, None when there is none or no share left for it."""
+        while self._delayed and self._delayed[0][0] <= now:
+            _, _, flight = heapq.heappop(self._delayed)
+            if self._places.get(flight) is _Place.DELAYED:
+                self._places[flight] = _Place.WAITING
+                self._lanes[flight.urgency].appendleft(flight)
+        for urgency, share in zip(Urgency, self.shares, strict=True):
+            if self.running >= share:
+                return None
+            lane = self._lanes[urgency]
+            while lane:
+                flight = lane.popleft()
+                if self._places.get(flight) is _Place.WAITING and flight.urgency == urgency:
+                    self._places[flight] = _Place.RUNNING
+                    self.running += 1
+                    return flight
+        return None
+
+    def next_due(self) -> float | None:
+        """When the next delayed flight is due, None when there is none."""
+        return self._delayed[0][0] if self._delayed else None
+
+    def __contains__(self, flight: object) -> bool:
+        return flight in self._places
+
+    def flights(self) -> list[Flight]:
+        """Every flight, in whatever place."""
+        return list(self._places)
+
+    def is_empty(self) -> bool:
+        """Whether there is nothing to do now or later."""
+        return not self._places

@@ -1,0 +1,48 @@
+"""Where and of what a benchmark was run: without it a figure says nothing."""
+
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.benchmarks.tools import Tool
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+def describe(tools: Sequence[Tool]) -> dict[str, object]:
+    """Machine, kernel, commit, versions."""
+    return {
+        "machine": {
+            "processor": first_value("/proc/cpuinfo", "model name"),
+            "cores": os.cpu_count(),
+            "memory": first_value("/proc/meminfo", "MemTotal"),
+            "kernel": platform.release(),
+            "system": platform.freedesktop_os_release().get("PRETTY_NAME", ""),
+            "python": platform.python_version(),
+        },
+        "commit": commit(),
+        "tools": {tool.name: {"version": tool.version_line(), "note": tool.note} for tool in tools},
+    }
+
+
+def first_value(path: str, name: str) -> str:
+    """The value of the first line of this name in a file of ``name: value`` lines."""
+    for line in Path(path).read_text().splitlines():
+        field, _, value = line.partition(":")
+        if field.strip() == name:
+            return value.strip()
+    return "unknown"
+
+
+def commit() -> str:
+    """The commit of this checkout, marked when files differ from it."""
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.strip() or "none"

@@ -1,0 +1,135 @@
+"""``python -m tests.benchmarks.run``: s3mount and its peers on one server, in turn.
+
+Everything is on loopback: ``rclone serve s3`` over a folder, or the server of ``--endpoint``. Results are printed as
+Markdown, and written as JSON with ``--output``.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import datetime
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.benchmarks import machine, report
+from tests.benchmarks.harness import Bench
+from tests.benchmarks.scenarios import LINES, SCENARIOS
+from tests.benchmarks.tools import TOOLS, installed
+from tests.benchmarks.tree import BUCKET, FULL, QUICK, Tree, checksum, prepare
+from tests.support.buckets import s3_client
+from tests.support.servers import Server, rclone_server
+
+
+def arguments() -> argparse.Namespace:
+    """Parse the command line."""
+    names = ", ".join(tool.name for tool in TOOLS)
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.run", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a tenth of everything, one run")
+    parser.add_argument("--only", default="", help=f"of {', '.join(SCENARIOS)}, with commas")
+    parser.add_argument("--tools", default="", help=f"of {names}; default: what is installed")
+    parser.add_argument("--runs", type=int, default=0, help="default 3, quick 1")
+    parser.add_argument("--far", type=float, default=0.030, help="round trip in s; 0: near only")
+    parser.add_argument("--limit", type=float, default=300.0, help="seconds for one timed part")
+    parser.add_argument("--endpoint", default="", help="another S3 server; it is filled first")
+    parser.add_argument("--root", type=Path, default=Path("/var/tmp/s3mount-bench"))
+    parser.add_argument("--output", type=Path, help="JSON")
+    return parser.parse_args()
+
+
+def chosen(only: str) -> list[str]:
+    """The scenarios to run."""
+    names = [name for name in only.split(",") if name] or list(SCENARIOS)
+    wrong = [name for name in names if name not in SCENARIOS]
+    if wrong:
+        raise SystemExit(f"unknown scenario {wrong}: one of {', '.join(SCENARIOS)}")
+    return names
+
+
+@contextlib.contextmanager
+def served(tree: Tree, endpoint: str) -> Iterator[tuple[Server, str]]:
+    """A server that holds the tree, warm: every listing asked for once, the large object in memory."""
+    if endpoint:
+        server = Server(endpoint, 0)
+        upload(server, tree)
+        yield server, endpoint
+        return
+    hashes = tree.root / "hashes"
+    hashes.mkdir(exist_ok=True)
+    with rclone_server(tree.bucket.parent, "--dir-cache-time", "1h", hashes_in=hashes) as server:
+        with contextlib.closing(s3_client(server)) as client:
+            for _ in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET):
+                pass
+        checksum(tree.large)
+        yield server, "`rclone serve s3` over a folder"
+
+
+def upload(server: Server, tree: Tree) -> None:
+    """Fill another server's bucket, unless it was filled before."""
+    with contextlib.closing(s3_client(server)) as client:
+        known = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
+        if BUCKET in known:
+            return
+        client.create_bucket(Bucket=BUCKET)
+        files = [path for path in tree.bucket.rglob("*") if path.is_file()]
+
+        def put(path: Path) -> None:
+            client.upload_file(str(path), BUCKET, str(path.relative_to(tree.bucket)))
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(put, files))
+
+
+@contextlib.contextmanager
+def scratch(root: Path) -> Iterator[Path]:
+    """A folder for mount point and caches, away again at the end, never while something is timed."""
+    folder = Path(tempfile.mkdtemp(prefix="run-", dir=root)).resolve()
+    try:
+        yield folder
+    finally:
+        if not os.path.ismount(folder / "mnt"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def say(text: str) -> None:
+    """Progress goes beside the results."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Prepare, measure, print."""
+    options = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is unmounted
+    tools, scenarios = installed(options.tools), chosen(options.only)
+    shape = QUICK if options.quick else FULL
+    runs = options.runs or (1 if options.quick else 3)
+    root = options.root / ("quick" if options.quick else "full")
+    root.mkdir(parents=True, exist_ok=True)
+    say(f"preparing {root} ({', '.join(line for name in scenarios for line in LINES[name])})")
+    tree = prepare(root, shape)
+    with served(tree, options.endpoint) as (server, what), scratch(root) as folder:
+        bench = Bench(tree, server.url, folder, limit=options.limit, warm=2 * shape.large, say=say)
+        rows = [row.as_json() for row in bench.measure(tools, scenarios, options.far, runs)]
+    results = {
+        "command": " ".join(["python -m tests.benchmarks.run", *sys.argv[1:]]),
+        "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"),
+        **machine.describe(tools),
+        "server": what,
+        "far": options.far,
+        "runs": runs,
+        "shape": dataclasses.asdict(shape),
+        "rows": rows,
+    }
+    if options.output:
+        options.output.write_text(json.dumps(results, indent=1) + "\n")
+    print(report.render(results))
+
+
+if __name__ == "__main__":
+    main()
