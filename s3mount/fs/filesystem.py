@@ -149,16 +149,17 @@ class FileSystem:
                 key=entry.key,
                 hint="Restore it (aws s3api restore-object), wait until that is done, and refresh the directory.",
             )
+        handle = self._reader.open(number, entry.meta, self._outdater(inode))
         inode.opens += 1
-        try:
-            async with self._in_time(f"open of {entry.key!r}"):
-                handle = await self._reader.open(number, entry.meta, self._outdater(inode))
-        except BaseException:
-            inode.opens -= 1
-            self.inodes.drop_unused(inode)
-            raise
         file_number = next(self._numbers)
         self._files[file_number] = handle
+        if not handle.is_confirmed:
+            try:
+                async with self._in_time(f"open of {entry.key!r}"):
+                    await self._reader.confirm(handle)
+            except BaseException:
+                self.close(file_number)
+                raise
         self.counters.add("opens")
         return file_number
 

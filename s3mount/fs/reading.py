@@ -63,11 +63,16 @@ class OpenObject:
 
 @dataclass(slots=True, eq=False)
 class FileHandle:
-    """One open file of a program."""
+    """One open file of a program.
+
+    Attributes:
+        is_confirmed: bytes of this version are here, so there is one.
+    """
 
     inode: int
     object: OpenObject
     window: Window
+    is_confirmed: bool = False
     guesses: list[Flight] = field(default_factory=list)
 
 
@@ -89,10 +94,15 @@ class Reader:
         self._read_ahead = read_ahead
         self._objects: dict[tuple[str, str], OpenObject] = {}
 
-    async def open(
-        self, inode: int, meta: ObjectMeta, on_outdated: Callable[[], None]
-    ) -> FileHandle:
-        """Open one version, start its download, and wait until the store has confirmed it.
+    def open(self, inode: int, meta: ObjectMeta, on_outdated: Callable[[], None]) -> FileHandle:
+        """Open one version and start its download where it is not cached."""
+        opened = self._open_object(meta, on_outdated)
+        handle = FileHandle(inode, opened, Window(meta.size, self._read_ahead))
+        handle.is_confirmed = not self._fetch(opened, handle.window.opened(), Urgency.NEEDED)
+        return handle
+
+    async def confirm(self, handle: FileHandle) -> None:
+        """Wait until the store has sent the first byte of the version that was opened.
 
         The wait costs nothing in sum, for a reader would wait for the same bytes; and it lets a refusal be the answer
         to open, where programs look for one.
@@ -100,16 +110,9 @@ class Reader:
         Raises:
             StoreError: the object cannot be read, or is another version by now.
         """
-        opened = self._open_object(meta, on_outdated)
-        handle = FileHandle(inode, opened, Window(meta.size, self._read_ahead))
-        try:
-            span = handle.window.opened()
-            if self._fetch(opened, span, Urgency.NEEDED):
-                await called_back(lambda ready: opened.cached.when_ready(0, 1, ready))
-        except BaseException:
-            self.close(handle)
-            raise
-        return handle
+        cached = handle.object.cached
+        await called_back(lambda ready: cached.when_ready(0, 1, ready))
+        handle.is_confirmed = True
 
     def close(self, handle: FileHandle) -> None:
         """Give a handle back; what was fetched for it alone is not fetched further."""

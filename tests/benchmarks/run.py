@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import dataclasses
 import datetime
+import fcntl
 import json
 import os
 import shutil
@@ -97,6 +98,18 @@ def scratch(root: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def alone(root: Path) -> Iterator[None]:
+    """One benchmark at a time: two would measure each other, and share the server's store of hashes."""
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SystemExit(f"another benchmark is running in {root}") from None
+        yield
+
+
 def say(text: str) -> None:
     """Progress goes beside the results."""
     print(text, file=sys.stderr, flush=True)
@@ -113,7 +126,11 @@ def main() -> None:
     root.mkdir(parents=True, exist_ok=True)
     say(f"preparing {root} ({', '.join(line for name in scenarios for line in LINES[name])})")
     tree = prepare(root, shape)
-    with served(tree, options.endpoint) as (server, what), scratch(root) as folder:
+    with (
+        alone(options.root),
+        served(tree, options.endpoint) as (server, what),
+        scratch(root) as folder,
+    ):
         bench = Bench(tree, server.url, folder, limit=options.limit, warm=2 * shape.large, say=say)
         rows = [row.as_json() for row in bench.measure(tools, scenarios, options.far, runs)]
     results = {
