@@ -7,12 +7,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.support.buckets import Bucket, FolderBucket, s3_client
 from tests.support.proxy import ProxyServer
 from tests.support.servers import ACCESS_KEY, REGION, SECRET_KEY, Server, moto_server, rclone_server
 
 pytest_plugins = ["tests.support.checklogs"]
+
+# This machine may be busy with other tests: how long an example takes says nothing.
+settings.register_profile("s3mount", deadline=None)
+settings.load_profile("s3mount")
 
 FAR = 0.030  # seconds of round trip: a bucket in another region
 numbers = itertools.count(1)

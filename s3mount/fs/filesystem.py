@@ -6,20 +6,26 @@ to one trio event loop; every wait has the same deadline, so nothing hangs.
 
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import trio
+from cachetools import LRUCache
 
-from s3mount.errors import DeadlineExceeded, ObjectArchived, ObjectChanged, StoreError
+from s3mount.errors import DeadlineExceeded, ObjectChanged, StoreError
 from s3mount.fs.awaiting import settled
 from s3mount.fs.inodes import Inode, InodeTable
 from s3mount.fs.reading import FileHandle, Reader
+from s3mount.fs.walking import Walker
 from s3mount.listing.catalog import Catalog
 from s3mount.listing.directory import Entry
 from s3mount.listing.shelf import Listing
 from s3mount.metrics import Counters
+
+MISSING = 100_000
+"""Names that the kernel was told do not exist: how many are remembered, for `refresh` to take back."""
 
 
 class Attributes(NamedTuple):
@@ -54,21 +60,31 @@ class FileSystem:
         prefix: what the root shows: empty or ending in ``/``.
         catalog: knows the names.
         reader: gets the bytes.
+        walker: gets neighbours ready.
         deadline: seconds that a request of the kernel may wait at the most.
         started_ns: the time of the mount, which directories show as theirs.
     """
 
     def __init__(
-        self, prefix: str, catalog: Catalog, reader: Reader, *, deadline: float, started_ns: int
+        self,
+        prefix: str,
+        catalog: Catalog,
+        reader: Reader,
+        walker: Walker,
+        *,
+        deadline: float,
+        started_ns: int,
     ) -> None:
         self.counters = Counters()
         self.inodes = InodeTable(prefix)
         self._catalog = catalog
         self._reader = reader
+        self._walker = walker
         self._deadline = deadline
         self._started_ns = started_ns
         self._files: dict[int, FileHandle] = {}
         self._directories: dict[int, DirectoryHandle] = {}
+        self._missing: LRUCache[tuple[int, bytes], None] = LRUCache(MISSING)
         self._numbers = itertools.count(1)
 
     async def lookup(self, parent_number: int, name: bytes) -> Attributes:
@@ -80,6 +96,8 @@ class FileSystem:
             async with self._in_time(f"lookup of {prefix!r}"):
                 answer = await settled(self._catalog.lookup(prefix, name))
         if answer.entry is None:
+            if answer.ttl > 0:
+                self._missing[parent_number, name] = None
             return Attributes(0, False, 0, 0, answer.ttl)
         inode = self.inodes.child(parent, answer.entry)
         inode.lookups += 1
@@ -96,6 +114,7 @@ class FileSystem:
     async def open_directory(self, number: int) -> int:
         """A handle that goes through a directory."""
         inode = self.inodes.get(number)
+        self._walker.opened_directory(self.inodes.parent(inode), inode)
         handle = next(self._numbers)
         self._directories[handle] = DirectoryHandle(
             inode, self._catalog.open_listing(inode.entry.key)
@@ -109,8 +128,10 @@ class FileSystem:
         At least one, unless there are no more; as many as are there without another wait.
         """
         handle = self._directories[number]
-        async with self._in_time(f"listing of {handle.inode.entry.key!r}"):
-            await self._have(handle, start + 1)
+        pending = self._catalog.ensure(handle.listing, start + 1)
+        if pending is not None:
+            async with self._in_time(f"listing of {handle.inode.entry.key!r}"):
+                await self._have(handle, pending)
         return self._entries(handle, start)
 
     def show(self, number: int, entry: Entry) -> Attributes:
@@ -135,7 +156,8 @@ class FileSystem:
         """Open a file: one version, whose download begins now.
 
         Raises:
-            ObjectArchived: its bytes must be restored first.
+            ObjectArchived: its bytes must be restored first. The store says so, not the listing: that may be older
+                than the restore, few servers say in it what is restored, and cached bytes are good whatever it says.
             ObjectChanged: the store has another version by now; look it up again.
             StoreError: it cannot be read.
         """
@@ -143,13 +165,8 @@ class FileSystem:
         entry = inode.entry
         if inode.is_outdated:
             raise ObjectChanged("the object was changed", key=entry.key)
-        if entry.meta.archived:
-            raise ObjectArchived(
-                f"the object is archived ({entry.storage_class})",
-                key=entry.key,
-                hint="Restore it (aws s3api restore-object), wait until that is done, and refresh the directory.",
-            )
         handle = self._reader.open(number, entry.meta, self._outdater(inode))
+        self._walker.opened_file(self.inodes.parent(inode), entry)
         inode.opens += 1
         file_number = next(self._numbers)
         self._files[file_number] = handle
@@ -200,22 +217,24 @@ class FileSystem:
         inode = self.inodes.get(number)
         forgotten = self._catalog.forget(inode.entry.key)
         names: list[tuple[int, bytes]] = []
+        numbers = set()
         below = [inode]
         while below:
             parent = below.pop()
+            numbers.add(parent.number)
             for name, child in parent.children.items():
                 names.append((parent.number, name))
                 below.append(self.inodes.get(child))
-        return forgotten, names
+        missing = [pair for pair in self._missing if pair[0] in numbers]
+        for pair in missing:
+            del self._missing[pair]
+        return forgotten, names + missing
 
     def entry(self, number: int) -> Entry:
         """The entry of a known inode, for its extended attributes."""
         return self.inodes.get(number).entry
 
-    async def _have(self, handle: DirectoryHandle, count: int) -> None:
-        pending = self._catalog.ensure(handle.listing, count)
-        if pending is None:
-            return
+    async def _have(self, handle: DirectoryHandle, pending: "Future[None]") -> None:
         try:
             await settled(pending)
         except StoreError as error:

@@ -10,6 +10,7 @@ from typing import Final
 
 from s3mount.errors import NotFound
 from s3mount.listing.directory import Entry
+from s3mount.prefetch.siblings import Walk
 
 ROOT: Final = 1
 """The number that FUSE gives to the root."""
@@ -23,6 +24,9 @@ class Inode:
         lookups: how often the kernel was told of it and has not forgotten it yet.
         opens: handles that use it.
         is_outdated: the store was seen to have another version by now.
+        children: of a directory: the inodes of names that the kernel knows.
+        file_walk: of a directory: how its files are gone through.
+        directory_walk: of a directory: how its subdirectories are gone through.
     """
 
     number: int
@@ -32,6 +36,8 @@ class Inode:
     opens: int = 0
     is_outdated: bool = False
     children: dict[bytes, int] = field(default_factory=dict)
+    file_walk: Walk | None = None
+    directory_walk: Walk | None = None
 
     def is_version(self, entry: Entry) -> bool:
         """Whether an entry of a newer listing is this inode still."""
@@ -82,9 +88,9 @@ class InodeTable:
         parent.children[entry.name] = self._last
         return inode
 
-    def known_child(self, parent: Inode, name: bytes) -> Inode | None:
-        """The inode that a name had last."""
-        return self._inodes.get(parent.children.get(name, 0))
+    def parent(self, inode: Inode) -> Inode | None:
+        """The directory that an inode was found in, None for the root and where the kernel has forgotten it."""
+        return self._inodes.get(inode.parent) if inode.number != ROOT else None
 
     def forget(self, number: int, lookups: int) -> None:
         """The kernel forgets ``lookups`` of what it was told."""

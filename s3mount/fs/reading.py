@@ -1,19 +1,18 @@
-"""Open files: which version, what is on its way, and how a read gets its bytes.
+"""How a read gets its bytes: from the cache, from what is on its way, or by asking for them.
 
-One `OpenObject` stands for all handles of one version, so their requests are shared; each `FileHandle` has its own
-window. Concurrency rule: everything here runs on the event loop's thread, but for `_Arrival`, which the engine calls.
+It knows windows and urgency; it knows no inode's meaning and no kernel. It runs on the event loop's thread.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from s3mount.cache.cache import Cache, CachedObject, Fill
-from s3mount.cache.layout import ObjectId
-from s3mount.errors import BadBody, NotFound, ObjectChanged, StoreError
+from s3mount.cache.cache import Cache, CachedObject
+from s3mount.errors import BadBody, NotFound, ObjectChanged
 from s3mount.fs.awaiting import called_back, settled
+from s3mount.fs.open_objects import Arrival, OpenObject, OpenObjects
 from s3mount.metrics import Counters
 from s3mount.prefetch.window import Plan, Span, Window
-from s3mount.store.interface import Get, Head, ObjectMeta
+from s3mount.store.interface import Get, ObjectMeta
 from s3mount.transfer.engine import Engine
 from s3mount.transfer.flight import Cancelled, Flight, Urgency
 from s3mount.transfer.housekeeping import Offload
@@ -22,51 +21,14 @@ TRIES = 5
 """How often a read looks again when what it waited for was evicted, torn or cancelled in between."""
 
 
-class _Arrival:
-    """A fill that also tells the open object what the reply says of its version."""
-
-    __slots__ = ("_fill", "_owner", "finish", "write")
-
-    def __init__(self, fill: Fill, owner: "OpenObject") -> None:
-        self._fill = fill
-        self._owner = owner
-        self.write = fill.write
-        self.finish = fill.finish
-
-    def head(self, head: Head) -> None:
-        self._owner.version_id = head.version_id
-        self._fill.head(head)
-
-    def fail(self, error: StoreError) -> None:
-        if isinstance(error, ObjectChanged | NotFound):
-            self._owner.on_outdated()
-        self._fill.fail(error)
-
-
-@dataclass(slots=True, eq=False)
-class OpenObject:
-    """One version of an object that some handle has open.
-
-    Attributes:
-        cached: its bytes, and the lease on them.
-        version_id: as a reply named it; empty when none did.
-        on_outdated: called, on any thread, when the store turns out to have another version.
-    """
-
-    meta: ObjectMeta
-    cached: CachedObject
-    on_outdated: Callable[[], None]
-    version_id: str = ""
-    handles: int = 0
-    flights: list[tuple[Span, Flight]] = field(default_factory=list)
-
-
 @dataclass(slots=True, eq=False)
 class FileHandle:
     """One open file of a program.
 
     Attributes:
+        inode: the number that was opened.
         is_confirmed: bytes of this version are here, so there is one.
+        guesses: what was asked for ahead of the reader.
     """
 
     inode: int
@@ -77,7 +39,7 @@ class FileHandle:
 
 
 class Reader:
-    """Gets bytes of open objects: from the cache, from what is on its way, or by asking for them.
+    """Gets bytes of open objects.
 
     Args:
         engine: sends the GETs.
@@ -89,14 +51,13 @@ class Reader:
     def __init__(self, engine: Engine, cache: Cache, offload: Offload, *, read_ahead: int) -> None:
         self.counters = Counters()
         self._engine = engine
-        self._cache = cache
         self._offload = offload
         self._read_ahead = read_ahead
-        self._objects: dict[tuple[str, str], OpenObject] = {}
+        self._objects = OpenObjects(cache, engine.store.identity)
 
     def open(self, inode: int, meta: ObjectMeta, on_outdated: Callable[[], None]) -> FileHandle:
         """Open one version and start its download where it is not cached."""
-        opened = self._open_object(meta, on_outdated)
+        opened = self._objects.take(meta, on_outdated)
         handle = FileHandle(inode, opened, Window(meta.size, self._read_ahead))
         handle.is_confirmed = not self._fetch(opened, handle.window.opened(), Urgency.NEEDED)
         return handle
@@ -117,11 +78,14 @@ class Reader:
     def close(self, handle: FileHandle) -> None:
         """Give a handle back; what was fetched for it alone is not fetched further."""
         self._drop_guesses(handle)
-        opened = handle.object
-        opened.handles -= 1
-        if opened.handles == 0:
-            self._objects.pop((opened.meta.key, opened.meta.etag), None)
-            opened.cached.close()
+        self._objects.give_back(handle.object)
+
+    def warm(self, meta: ObjectMeta, on_outdated: Callable[[], None]) -> bool:
+        """Fetch a small object that will probably be opened; whether a request was needed."""
+        opened = self._objects.take(meta, on_outdated)
+        begun = self._fetch(opened, Span(0, meta.size), Urgency.SOON)
+        self._objects.give_back(opened)
+        return bool(begun)
 
     def read_now(self, handle: FileHandle, start: int, stop: int) -> memoryview | bytes | None:
         """The bytes when they are in memory; otherwise, or when more is wanted ahead, see that they come.
@@ -165,31 +129,24 @@ class Reader:
 
     def open_count(self) -> int:
         """How many handles are open."""
-        return sum(opened.handles for opened in self._objects.values())
+        return self._objects.handle_count()
 
     def cached_bytes(self, meta: ObjectMeta) -> int:
         """How many bytes of a version are in the cache."""
-        cached = self._cache.open_object(self._identity(meta))
+        opened = self._objects.take(meta, lambda: None)
         try:
-            return cached.cached_bytes()
+            return opened.cached.cached_bytes()
         finally:
-            cached.close()
+            self._objects.give_back(opened)
 
     def version_id(self, meta: ObjectMeta) -> str:
-        """The version id of an object that is open and has been read, otherwise empty."""
-        opened = self._objects.get((meta.key, meta.etag))
+        """The version id of an object that is open, or was a moment ago, and has been read; otherwise empty."""
+        opened = self._objects.find(meta)
         return opened.version_id if opened else ""
 
-    def _identity(self, meta: ObjectMeta) -> ObjectId:
-        return ObjectId(self._engine.store.identity, meta.key, meta.etag, meta.size)
-
-    def _open_object(self, meta: ObjectMeta, on_outdated: Callable[[], None]) -> OpenObject:
-        opened = self._objects.get((meta.key, meta.etag))
-        if opened is None:
-            cached = self._cache.open_object(self._identity(meta))
-            opened = self._objects[meta.key, meta.etag] = OpenObject(meta, cached, on_outdated)
-        opened.handles += 1
-        return opened
+    def shut(self) -> None:
+        """Let go of every object; the mount is over."""
+        self._objects.close()
 
     def _follow(self, handle: FileHandle, plan: Plan) -> None:
         if plan.is_jump:
@@ -208,7 +165,7 @@ class Reader:
             fill = opened.cached.begin_fill(gap.start, gap.stop)
             whole = gap.start == 0 and gap.stop == meta.size
             request = Get(meta.key, meta.etag, gap.start, gap.stop, whole)
-            flight = self._engine.get(request, _Arrival(fill, opened), urgency)
+            flight = self._engine.get(request, Arrival(fill, opened), urgency)
             opened.flights.append((Span(gap.start, gap.stop), flight))
             begun.append(flight)
         if urgency is Urgency.NEEDED and opened.flights:

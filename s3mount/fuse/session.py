@@ -23,6 +23,7 @@ from s3mount.errors import MountError
 from s3mount.fs.awaiting import settled
 from s3mount.fs.filesystem import FileSystem
 from s3mount.fs.reading import Reader
+from s3mount.fs.walking import Walker
 from s3mount.fuse.describing import Parts, describe_inode, now, status
 from s3mount.fuse.operations import ExtendedAttributes, Operations, Ownership
 from s3mount.listing.catalog import Catalog
@@ -101,11 +102,14 @@ def _assemble(
     shelf = ShelfSettings(options.metadata_ttl, options.negative_ttl)
     catalog = Catalog(engine, shelf)
     reader = Reader(engine, cache, offload, read_ahead=options.read_ahead)
+    stack.callback(reader.shut)
+    walker = Walker(catalog, reader, limit=options.read_ahead)
     started = now()
     filesystem = FileSystem(
         prefix,
         catalog,
         reader,
+        walker,
         deadline=options.request_timeout,
         started_ns=int(started * 1e9),
     )

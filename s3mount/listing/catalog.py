@@ -87,6 +87,20 @@ class Catalog:
                 self._fetch(listing, Urgency.SOON)
             return old or listing
 
+    def peek(self, prefix: str) -> Directory | None:
+        """What is known and trusted of a directory; no request is made."""
+        with self._lock:
+            listing = self._shelf.fresh_listing(prefix, self._clock())
+            return listing.directory if listing is not None else None
+
+    def warm(self, prefix: str) -> bool:
+        """Have the first page of a directory that will probably be read; whether a request was needed."""
+        with self._lock:
+            if self._shelf.fresh_listing(prefix, self._clock()) or prefix in self._under_way:
+                return False
+            self._fetch(self._relist(prefix), Urgency.SOON)
+            return True
+
     def old_listing(self, prefix: str) -> Listing | None:
         """A whole listing of whatever age, for when no newer one can be had."""
         with self._lock:
@@ -123,6 +137,9 @@ class Catalog:
         with self._lock:
             for known in [known for known in self._under_way if known.startswith(prefix)]:
                 del self._under_way[known]
+            # What was asked before answers those who asked, and is not remembered.
+            for pair in [pair for pair in self._asked if pair[0].startswith(prefix)]:
+                del self._asked[pair]
             return self._shelf.forget(prefix)
 
     def totals(self) -> dict[str, int]:
@@ -138,7 +155,7 @@ class Catalog:
     def _ask(self, prefix: str, name: bytes) -> "Future[Answer]":
         future: Future[Answer] = Future()
         self._asked[prefix, name] = future
-        future.add_done_callback(lambda _: self._asked.pop((prefix, name), None))
+        future.add_done_callback(lambda _: self._answered(prefix, name, future))
         if self._shelf.is_long(prefix):
             self._ask_name(prefix, name, future)
             return future
@@ -146,6 +163,11 @@ class Catalog:
         first = self._wait(listing, 0)
         first.add_done_callback(lambda done: self._after_page(listing, name, done, future))
         return future
+
+    def _answered(self, prefix: str, name: bytes, future: "Future[Answer]") -> None:
+        with self._lock:
+            if self._asked.get((prefix, name)) is future:
+                del self._asked[prefix, name]
 
     def _relist(self, prefix: str) -> Listing:
         """The new listing of a directory: what is there is too old, or does not answer."""
@@ -161,20 +183,24 @@ class Catalog:
         return future
 
     def _fetch(self, listing: Listing, urgency: Urgency) -> None:
-        if listing.is_fetching or listing.directory.is_complete:
+        if listing.flight is not None:
+            self._engine.promote(listing.flight, urgency)
             return
-        listing.is_fetching = True
+        if listing.directory.is_complete:
+            return
         request = ListPage(listing.directory.prefix, "/", listing.token, max_keys=PAGE)
         self.counters.add("listing.pages")
-        self._engine.list(request, lambda page: self._on_page(listing, page), urgency)
+        listing.flight = self._engine.list(
+            request, lambda page: self._on_page(listing, page), urgency
+        )
 
     def _on_page(self, listing: Listing, page: Page | StoreError) -> None:
         with self._lock:
-            listing.is_fetching = False
+            listing.flight = None
             self._note_health(page)
             if isinstance(page, StoreError):
                 ready, listing.waiters = listing.waiters, []
-                self._drop(listing)
+                self._drop(listing, page)
             else:
                 ready = self._extend(listing, page)
         for _, future in ready:
@@ -188,9 +214,12 @@ class Catalog:
         # A listing that was forgotten while its page was on its way serves those who read it, and nobody else.
         prefix = listing.directory.prefix
         is_wanted = self._under_way.get(prefix) is listing or self._shelf.holds(listing)
+        now = self._clock()
+        # One more page makes a listing no younger whose reader has paused until it was too old.
+        if not listing.has_begun() or self._shelf.is_fresh(listing, now):
+            listing.listed_at = now
         listing.directory.append(page)
         listing.token = page.next_token
-        listing.listed_at = self._clock()
         if is_wanted:
             self._under_way.pop(prefix, None)
             self._shelf.keep(listing)
@@ -204,11 +233,13 @@ class Catalog:
         """Whether the endpoint answers; what it refuses is an answer too."""
         self._is_failing = isinstance(page, StoreError) and page.retryable
 
-    def _drop(self, listing: Listing) -> None:
+    def _drop(self, listing: Listing, error: StoreError) -> None:
+        """Begin anew next time; pages that came before an endpoint went away are still worth having."""
         prefix = listing.directory.prefix
         if self._under_way.get(prefix) is listing:
             del self._under_way[prefix]
-        self._shelf.drop(listing)
+        if not error.retryable:
+            self._shelf.drop(listing)
 
     def _after_page(
         self, listing: Listing, name: bytes, done: "Future[None]", future: "Future[Answer]"
@@ -237,35 +268,47 @@ class Catalog:
                 return
             part = Directory(prefix)
             part.append(page)
-            if part.is_known(name):
-                self._learn(prefix, name, part.find(name), future)
-            else:
-                self._ask_directory(prefix, name, part, future)
+            self._ask_labels(part, name, part.undecided(name), Page([], [], None), future)
 
         self._engine.list(ListPage(start, "/", max_keys=PAGE), deliver, Urgency.NEEDED)
 
-    def _ask_directory(
-        self, prefix: str, name: bytes, part: Directory, future: "Future[Answer]"
+    def _ask_labels(
+        self,
+        part: Directory,
+        name: bytes,
+        labels: list[bytes],
+        found: Page,
+        future: "Future[Answer]",
     ) -> None:
-        """A thousand names begin like this one and sort before ``name/``: ask for that alone."""
-        below = f"{prefix}{decode(name_of_twin(name) or name)}/"
+        """A thousand names begin like this one and sort before what decides it: ask for that alone, one by one."""
+        prefix = part.prefix
+        if not labels:
+            part.append(found)
+            self._learn(prefix, name, part.find(name), future)
+            return
+        key = prefix + decode(labels[0])
 
         def deliver(page: Page | StoreError) -> None:
+            self._note_health(page)
             if isinstance(page, StoreError):
                 self._fail(prefix, name, page, future)
                 return
-            exists = bool(page.objects or page.prefixes)
-            part.append(Page([], [below] if exists else [], None))
-            self._learn(prefix, name, part.find(name), future)
+            objects, prefixes = list(found.objects), list(found.prefixes)
+            if not key.endswith("/"):
+                objects += [meta for meta in page.objects if meta.key == key]
+            elif page.objects or page.prefixes:
+                prefixes.append(key)
+            self._ask_labels(part, name, labels[1:], Page(objects, prefixes, None), future)
 
-        self._engine.list(ListPage(below, "/", max_keys=1), deliver, Urgency.NEEDED)
+        self._engine.list(ListPage(key, "/", max_keys=1), deliver, Urgency.NEEDED)
 
     def _learn(
         self, prefix: str, name: bytes, entry: Entry | None, future: "Future[Answer]"
     ) -> None:
         with self._lock:
             now = self._clock()
-            self._shelf.learn(prefix, name, entry, now)
+            if self._asked.get((prefix, name)) is future:
+                self._shelf.learn(prefix, name, entry, now)
             answer = self._shelf.aged(entry, now, now)
         future.set_result(answer or Answer(entry, 0.0))
 

@@ -107,8 +107,10 @@ class Directory:
         self._class_names: list[tuple[str, bool]] = []
         self._md5s = bytearray()
         self._odd_etags: dict[int, str] = {}
+        self._directories = array("L")
         self._index: dict[bytes, int] | None = None
         self._length = 0
+        self._settled = 0
         self._reached = b""
 
     def __len__(self) -> int:
@@ -126,18 +128,22 @@ class Directory:
         for label, meta in merge(files, dirs, key=lambda pair: pair[0]):
             self._add(label, meta)
         self._length = len(self._labels)
+        self._settled = self._count_settled()
         self.pages += 1
         self.is_complete = page.next_token is None
 
     def is_known(self, name: bytes) -> bool:
         """Whether the listing has come far enough to say what a name is, or that it is nothing."""
-        if self.is_complete:
-            return True
-        if self._index is not None:
-            return False
+        return not self.undecided(name)
+
+    def undecided(self, name: bytes) -> list[bytes]:
+        """The labels that decide what a name is and that the listing has not come to."""
+        labels = [name, name + b"/"]
         short = name_of_twin(name)
-        # `a/` sorts behind `a.s3object`, so the twin is only known when the directory is.
-        return max(name, short or name) + b"/" <= self._reached
+        if short is not None and not self._exists(name) and self._may_exist(short):
+            # `a/` sorts behind `a.s3object`, so the twin is only known when the directory is.
+            labels += [short, short + b"/"]
+        return [label for label in labels if not self._is_passed(label)]
 
     def find(self, name: bytes) -> Entry | None:
         """The entry that shows under a name; only meaningful where `is_known`."""
@@ -166,14 +172,26 @@ class Directory:
             return None
         return self._entry(index, longer)
 
+    def index_of(self, key: str) -> int | None:
+        """Where the object or directory of a whole key stands."""
+        return self._find_label(encode(key)[len(encode(self.prefix)) :])
+
+    def directory_count(self) -> int:
+        """How many of the entries are directories."""
+        return len(self._directories)
+
+    def directory_rank(self, key: str) -> int | None:
+        """Which of the directories a key is, counted from 0."""
+        index = self.index_of(key)
+        return None if index is None else bisect_left(self._directories, index)
+
+    def directory_key(self, rank: int) -> str:
+        """The key of one of the directories."""
+        return self.prefix + decode(self._labels[self._directories[rank]])
+
     def settled(self) -> int:
-        """How many entries may be shown: those whose twin, if there is one, has been listed."""
-        if self.is_complete or self._length == 0:
-            return self._length
-        count = self._length
-        while count and not self.is_known(self._labels[count - 1].rstrip(b"/")):
-            count -= 1
-        return count
+        """How many entries may be shown: those before the first whose directory may still come."""
+        return self._length if self.is_complete else self._settled
 
     def _add(self, label: bytes, meta: ObjectMeta | None) -> None:
         self._note_order(label)
@@ -189,12 +207,29 @@ class Directory:
             self._index[label] = index
         if meta is None and self._find_label(label[:-1], hi=index) is not None:
             self.twins.note(self.prefix + decode(label[:-1]))
+        if meta is not None and self._index is not None and label + b"/" in self._index:
+            self.twins.note(meta.key)
+        if meta is None:
+            self._directories.append(index)
         self._labels.append(label)
         self._sizes.append(meta.size if meta else 0)
         self._mtimes.append(meta.mtime_ns if meta else 0)
         self._classes.append(self._class_of(meta) if meta else 0)
         self._md5s += self._pack_etag(index, meta.etag) if meta else bytes(MD5_BYTES)
         self.weight += len(label) + ENTRY_BYTES
+
+    def _count_settled(self) -> int:
+        """Where the first object stands whose directory may still come: `a` until `a/` has been passed."""
+        if self._index is not None:
+            return 0
+        # Between `a` and `a/` lie only names that begin with `a`, so it is a beginning of what was listed last.
+        reached = self._reached.removesuffix(b"/")
+        for length in range(1, len(reached) + 1):
+            label = reached[:length]
+            index = self._find_label(label) if label + b"/" > self._reached else None
+            if index is not None:
+                return index
+        return self._length
 
     def _note_order(self, label: bytes) -> None:
         """Fall back to a dict of names with a store that does not list in byte order."""
@@ -225,6 +260,15 @@ class Directory:
         self._odd_etags[index] = etag
         self.weight += ODD_ETAG_BYTES
         return bytes(MD5_BYTES)
+
+    def _is_passed(self, label: bytes) -> bool:
+        """Whether the listing has come far enough to have shown a label."""
+        if self.is_complete:
+            return True
+        return label in self._index if self._index is not None else label <= self._reached
+
+    def _may_exist(self, label: bytes) -> bool:
+        return not self._is_passed(label) or self._find_label(label) is not None
 
     def _exists(self, name: bytes) -> bool:
         return self._find_label(name) is not None or self._find_label(name + b"/") is not None

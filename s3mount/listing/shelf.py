@@ -10,6 +10,7 @@ from typing import NamedTuple
 from cachetools import LRUCache
 
 from s3mount.listing.directory import Directory, Entry, Oddities
+from s3mount.transfer.flight import Flight
 
 NAMES = 100_000
 """Single names, long directories and odd keys: how many of each are remembered."""
@@ -47,15 +48,15 @@ class Answer(NamedTuple):
 
 
 class Listing:
-    """A directory and how far its listing has come."""
+    """A directory and how far its listing has come; ``flight`` is its next page on the way."""
 
-    __slots__ = ("directory", "is_fetching", "listed_at", "token", "waiters")
+    __slots__ = ("directory", "flight", "listed_at", "token", "waiters")
 
     def __init__(self, prefix: str) -> None:
         self.directory = Directory(prefix)
         self.token: str | None = None
         self.listed_at = 0.0
-        self.is_fetching = False
+        self.flight: Flight | None = None
         self.waiters: list[tuple[int, Future[None]]] = []
 
     def has_begun(self) -> bool:
@@ -92,13 +93,13 @@ class Shelf:
 
     def known(self, prefix: str, name: bytes, now: float) -> Answer | None:
         """What is known of a name and may be trusted."""
+        listing = self._listing_of(prefix, name)
         learned = self._names.get((prefix, name))
-        if learned is not None:
+        if learned is not None and (listing is None or learned.at >= listing.listed_at):
             answer = self.aged(learned.entry, learned.at, now)
             if answer is not None:
                 return answer
-        listing = self._listings.get(prefix)
-        if listing is None or not listing.directory.is_known(name):
+        if listing is None:
             return None
         if self._outdated.get((prefix, name), -1.0) >= listing.listed_at:
             return None
@@ -108,11 +109,11 @@ class Shelf:
 
     def old(self, prefix: str, name: bytes) -> Answer | None:
         """What was known of a name, whatever its age."""
-        listing = self._listings.get(prefix)
-        if listing is not None and listing.directory.is_known(name):
-            return Answer(listing.directory.find(name), OLD_TTL)
+        listing = self._listing_of(prefix, name)
         learned = self._names.get((prefix, name))
-        return Answer(learned.entry, OLD_TTL) if learned is not None else None
+        if learned is not None and (listing is None or learned.at >= listing.listed_at):
+            return Answer(learned.entry, OLD_TTL)
+        return Answer(listing.directory.find(name), OLD_TTL) if listing is not None else None
 
     def aged(self, entry: Entry | None, at: float, now: float) -> Answer | None:
         """An answer of a certain age, None when it is too old."""
@@ -211,6 +212,11 @@ class Shelf:
             unspellable.include(unspellable_here)
             twins.include(twins_here)
         return unspellable, twins
+
+    def _listing_of(self, prefix: str, name: bytes) -> Listing | None:
+        """The listing that says what a name is."""
+        listing = self._listings.get(prefix)
+        return listing if listing is not None and listing.directory.is_known(name) else None
 
     def _size_of(self, listing: Listing) -> int:
         """Bytes, or the share of the bound in entries put in bytes when that is more."""
