@@ -20,7 +20,7 @@ from s3mount.fs.inodes import Inode, InodeTable
 from s3mount.fs.reading import FileHandle, Reader
 from s3mount.fs.walking import Walker
 from s3mount.listing.catalog import Catalog
-from s3mount.listing.directory import Entry
+from s3mount.listing.directory import Directory, Entry
 from s3mount.listing.shelf import Listing
 from s3mount.metrics import Counters
 
@@ -43,6 +43,19 @@ class Attributes(NamedTuple):
     size: int
     mtime_ns: int
     ttl: float
+
+
+class Shown(NamedTuple):
+    """An entry of a directory that is being read.
+
+    Attributes:
+        ttl: seconds that the kernel may keep the name.
+        behind: where to go on.
+    """
+
+    inode: Inode
+    ttl: float
+    behind: int
 
 
 @dataclass(slots=True, eq=False)
@@ -122,29 +135,24 @@ class FileSystem:
         inode.opens += 1
         return handle
 
-    async def read_directory(self, number: int, start: int) -> Iterator[tuple[Entry, int]]:
-        """The entries of an open directory from an index on, each with the index behind it.
+    async def read_directory(self, number: int, start: int) -> Iterator[Shown]:
+        """The entries of an open directory from an index on.
 
-        At least one, unless there are no more; as many as are there without another wait.
+        At least one, unless there are no more; as many as are there without another wait. Each must be given to
+        `accept` before the next one is taken.
         """
         handle = self._directories[number]
         pending = self._catalog.ensure(handle.listing, start + 1)
         if pending is not None:
             async with self._in_time(f"listing of {handle.inode.entry.key!r}"):
                 await self._have(handle, pending)
-        return self._entries(handle, start)
+        return self._shown(handle, start)
 
-    def show(self, number: int, entry: Entry) -> Attributes:
-        """The attributes of an entry of an open directory; `accept` it when the kernel has taken it."""
-        handle = self._directories[number]
-        inode = self.inodes.child(handle.inode, entry)
-        return self._attributes(inode, self._catalog.remaining_ttl(handle.listing))
-
-    def accept(self, attributes: Attributes, *, taken: bool) -> None:
-        """Whether the kernel took what `show` gave, which is one more lookup."""
-        inode = self.inodes.get(attributes.inode)
-        inode.lookups += taken
-        self.inodes.drop_unused(inode)
+    def accept(self, shown: Shown, *, taken: bool) -> None:
+        """Whether the kernel took an entry of a directory, which is one more lookup."""
+        shown.inode.lookups += taken
+        if not taken:
+            self.inodes.drop_unused(shown.inode)
 
     def close_directory(self, number: int) -> None:
         """Give a directory handle back."""
@@ -244,14 +252,29 @@ class FileSystem:
                 raise
             handle.listing = old
 
-    def _entries(self, handle: DirectoryHandle, start: int) -> Iterator[tuple[Entry, int]]:
-        directory = handle.listing.directory
+    def _shown(self, handle: DirectoryHandle, start: int) -> Iterator[Shown]:
+        directory, parent = handle.listing.directory, handle.inode
+        ttl = self._catalog.remaining_ttl(handle.listing)
+        has_learned = self._catalog.has_learned()
         for index in range(start, directory.settled()):
-            entry = directory.at(index)
-            if entry is not None:
-                entry = self._catalog.current(directory.prefix, entry)
-            if entry is not None:
-                yield entry, index + 1
+            inode = None if has_learned else self._seen(parent, directory, index)
+            if inode is None:
+                entry = directory.at(index)
+                if entry is not None and has_learned:
+                    entry = self._catalog.current(directory.prefix, entry)
+                if entry is None:
+                    continue
+                inode = self.inodes.child(parent, entry)
+                inode.seen_in = directory
+            yield Shown(inode, ttl, index + 1)
+
+    def _seen(self, parent: Inode, directory: Directory, index: int) -> Inode | None:
+        """The inode of an entry that was shown from this very listing before: nothing of it can have changed."""
+        name = directory.plain_name(index)
+        inode = self.inodes.known_child(parent, name) if name is not None else None
+        if inode is None or inode.seen_in is not directory or inode.is_outdated:
+            return None
+        return inode
 
     def _outdater(self, inode: Inode) -> Callable[[], None]:
         def outdate() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from s3mount.errors import NotFound
-from s3mount.listing.directory import Entry
+from s3mount.listing.directory import Directory, Entry
 from s3mount.prefetch.siblings import Walk
 
 ROOT: Final = 1
@@ -24,6 +24,8 @@ class Inode:
         lookups: how often the kernel was told of it and has not forgotten it yet.
         opens: handles that use it.
         is_outdated: the store was seen to have another version by now.
+        seen_in: the listing that showed it last.
+        reply: what the edge tells the kernel of it; made once, for it does not change.
         children: of a directory: the inodes of names that the kernel knows.
         file_walk: of a directory: how its files are gone through.
         directory_walk: of a directory: how its subdirectories are gone through.
@@ -35,6 +37,8 @@ class Inode:
     lookups: int = 0
     opens: int = 0
     is_outdated: bool = False
+    seen_in: Directory | None = None
+    reply: object = None
     children: dict[bytes, int] = field(default_factory=dict)
     file_walk: Walk | None = None
     directory_walk: Walk | None = None
@@ -87,6 +91,10 @@ class InodeTable:
         inode = self._inodes[self._last] = Inode(self._last, parent.number, entry)
         parent.children[entry.name] = self._last
         return inode
+
+    def known_child(self, parent: Inode, name: bytes) -> Inode | None:
+        """The inode that a name had last."""
+        return self._inodes.get(parent.children.get(name, 0))
 
     def parent(self, inode: Inode) -> Inode | None:
         """The directory that an inode was found in, None for the root and where the kernel has forgotten it."""

@@ -1,7 +1,7 @@
 """Versions of objects that are open: one entry for all handles of one version, so that their requests are shared.
 
-Small objects stay open for a moment after their last handle: what was fetched ahead is opened next, and what was opened is
-often opened again. Concurrency rule: the event loop's thread, but for `Arrival`, which the engine calls.
+Small objects stay open for a moment after their last handle: what was fetched ahead is opened next, and what was opened
+is often opened again. Concurrency rule: the event loop's thread, but for `Arrival`, which the engine calls.
 """
 
 from collections import OrderedDict

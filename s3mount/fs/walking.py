@@ -12,9 +12,6 @@ from s3mount.metrics import Counters
 from s3mount.prefetch.siblings import Walk
 from s3mount.prefetch.window import WHOLE
 
-CACHED_IN_A_ROW = 2
-"""Neighbours that turn out to be cached already after which no further one is looked at: a warm walk costs nothing."""
-
 
 class Walker:
     """Gets the neighbours of what is opened ready.
@@ -42,7 +39,7 @@ class Walker:
         if parent.file_walk is None:
             parent.file_walk = Walk()
         walk = parent.file_walk
-        cached, ordered = 0, 0
+        ordered = 0
         for neighbour in walk.visit(index, directory.settled()):
             shown = directory.at(neighbour)
             if shown is None or not _is_small_file(shown):
@@ -52,12 +49,10 @@ class Walker:
                 return
             if self._reader.warm(shown.meta, self._outdater(parent, shown)):
                 ordered += shown.size
-                cached = 0
+                walk.found_work()
                 self.counters.add("siblings.files")
             else:
-                cached += 1
-            if cached == CACHED_IN_A_ROW:
-                walk.stop_at(neighbour + walk.direction)
+                walk.found_ready(neighbour)
                 return
 
     def opened_directory(self, parent: Inode | None, inode: Inode) -> None:

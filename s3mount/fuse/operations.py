@@ -129,10 +129,14 @@ class Operations(pyfuse3.Operations):  # type: ignore[misc, unused-ignore]
     @total
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         """Entries with their attributes, as many as fit."""
-        for entry, behind in await self._fs.read_directory(fh, start_id):
-            attributes = self._fs.show(fh, entry)
-            taken = pyfuse3.readdir_reply(token, entry.name, self._entry(attributes), behind)
-            self._fs.accept(attributes, taken=taken)
+        for shown in await self._fs.read_directory(fh, start_id):
+            inode = shown.inode
+            if inode.reply is None:
+                inode.reply = self._entry(self._fs.attributes(inode.number))
+            reply = cast("pyfuse3.EntryAttributes", inode.reply)
+            reply.entry_timeout = min(shown.ttl, MAX_ENTRY_TTL)
+            taken = pyfuse3.readdir_reply(token, inode.entry.name, reply, shown.behind)
+            self._fs.accept(shown, taken=taken)
             if not taken:
                 return
 

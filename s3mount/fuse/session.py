@@ -44,6 +44,9 @@ the most that one FUSE request carries, streams run several times as fast."""
 SWITCH_INTERVAL = 0.0005
 """Seconds after which a thread that computes lets another one run. The interpreter's 5 ms would let a listing that is
 being parsed hold up a read that is ready."""
+IDLE_TASKS = 8
+"""Tasks that wait for the kernel's next request. pyfuse3 ends those beyond it, and with one it would start and end a
+task for nearly every request."""
 CREDENTIALS_EVERY = 30.0
 CACHE_EVERY = 1.0
 
@@ -136,7 +139,7 @@ async def _run(
 
 
 async def _serve_kernel(nursery: trio.Nursery) -> None:
-    await pyfuse3.main()
+    await pyfuse3.main(min_tasks=IDLE_TASKS)
     nursery.cancel_scope.cancel()
 
 

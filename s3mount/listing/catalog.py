@@ -118,6 +118,10 @@ class Catalog:
                 self._fetch(listing, Urgency.SOON)
             return None
 
+    def has_learned(self) -> bool:
+        """Whether single names have been asked for, so that `current` may differ from a listing."""
+        return self._shelf.has_learned()
+
     def current(self, prefix: str, entry: Entry) -> Entry | None:
         """An entry of a listing, or what has been learned of its name since then."""
         with self._lock:

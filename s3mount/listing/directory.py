@@ -172,6 +172,13 @@ class Directory:
             return None
         return self._entry(index, longer)
 
+    def plain_name(self, index: int) -> bytes | None:
+        """The name of an entry, None where it takes a closer look to tell (see `at`)."""
+        label = self._labels[index]
+        if label.endswith(b"/"):
+            return label[:-1]
+        return label if self.is_complete and not self.twins.count else None
+
     def index_of(self, key: str) -> int | None:
         """Where the object or directory of a whole key stands."""
         return self._find_label(encode(key)[len(encode(self.prefix)) :])

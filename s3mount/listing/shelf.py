@@ -169,6 +169,10 @@ class Shelf:
         """Remember what one LIST said about a single name."""
         self._names[prefix, name] = _Learned(entry, now)
 
+    def has_learned(self) -> bool:
+        """Whether anything is remembered of single names."""
+        return bool(self._names)
+
     def current(self, prefix: str, entry: Entry) -> Entry | None:
         """An entry of a listing, or what has been learned of its name since then."""
         if not self._names:

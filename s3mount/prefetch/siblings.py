@@ -1,7 +1,8 @@
 """Walks over a directory: which neighbours of what was just opened will be opened next.
 
-A plain state machine over the indexes of one directory's entries, no clock, no I/O. Programs that go through one (cat *,
-tar, cp -r, grep -r, find) open its entries in the order of the listing, forwards or backwards, perhaps passing over some; a step to a near neighbour begins a walk, and the first step that does not fit ends it.
+A plain state machine over the indexes of one directory's entries, no clock, no I/O. Programs that go through it
+(cat *, tar, cp -r, grep -r, find) open its entries in the order of the listing, forwards or backwards, perhaps passing
+over some; a step to a near neighbour begins a walk, and the first step that does not fit ends it.
 """
 
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ SKIP = 8
 """Entries that a step may pass over: a glob or a test on the name leaves some out."""
 DEPTH_MAX = 64
 """Neighbours on their way at the most: at 30 ms of round trip that is 2,000 a second."""
+REST_MAX = 15
+"""Steps without a look ahead at the most: a walk over what is there already costs next to nothing."""
 PRIMED = 3
 """Steps that a walk of the parent directory is worth: a tree that is walked is walked to its leaves."""
 
@@ -23,12 +26,15 @@ class Walk:
         direction: 1 forwards, -1 backwards, 0 not known.
         steps: how many steps in that direction have been taken.
         asked_to: the first entry, in that direction, that has not been named yet.
+        rest: steps to take before the next look ahead, because the last one found everything there.
     """
 
     last: int | None = None
     direction: int = 0
     steps: int = 0
     asked_to: int = 0
+    rest: int = 0
+    _last_rest: int = 0
 
     @classmethod
     def within_a_walk(cls) -> "Walk":
@@ -62,7 +68,19 @@ class Walk:
             self.direction = direction
             self.asked_to = index + direction
         self.steps += 1
+        if self.rest > 0:
+            self.rest -= 1
+            return range(0)
         return self._ahead(index, length)
+
+    def found_ready(self, index: int) -> None:
+        """The entry at ``index`` was ready before: look ahead again after a rest, twice as long as the last."""
+        self.rest = self._last_rest = min(REST_MAX, 2 * self._last_rest + 1)
+        self.stop_at(index + self.direction)
+
+    def found_work(self) -> None:
+        """An entry was not ready: look ahead at every step."""
+        self._last_rest = 0
 
     def stop_at(self, index: int) -> None:
         """Only what lies before ``index`` was got ready: name it and what follows again the next time."""

@@ -89,7 +89,7 @@ def test_it_counts_as_the_server_does(world, bucket, counted):
             "failed": 0,
         }
         assert (status["requests"]["get"], status["requests"]["list"]) == (2, 3)
-        assert status["bytes"]["fetched"] == 2 * len(BODY)
+        assert status["bytes"]["fetched"] == counts["bytes_down"] >= 2 * len(BODY)
         assert 2 * len(BODY) <= status["bytes"]["read"] <= 3 * len(BODY)  # pages stay in the kernel
         cache = status["cache"]
         assert cache["hit_bytes"] + cache["miss_bytes"] == status["bytes"]["read"]
