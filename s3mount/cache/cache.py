@@ -7,6 +7,7 @@ one thread only; no thread is started here.
 """
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from s3mount.cache.housekeeping import Housekeeping
 from s3mount.cache.index import Index, Totals
 from s3mount.cache.layout import ByteRange, Layout, ObjectId
 from s3mount.cache.memory import MemoryBudget
-from s3mount.cache.shared import Shared, Tally
+from s3mount.cache.shared import Backlog, Job, Shared, Tally
 from s3mount.cache.space import Limits, Space
 from s3mount.metrics import Counters
 
@@ -60,17 +61,33 @@ class Cache:
         root: the directory; made when it is not there.
         limits: how much it may take.
         counters: written by the thread that calls `maintain`.
+        run: does work for the disk on another thread, job after job; without it the thread that
+            brings bytes writes them.
 
     Raises:
         CacheError: the directory cannot be used, or others could tamper with it.
     """
 
-    def __init__(self, root: Path, limits: Limits, *, counters: Counters) -> None:
+    def __init__(
+        self,
+        root: Path,
+        limits: Limits,
+        *,
+        counters: Counters,
+        run: Callable[[Job], None] | None = None,
+    ) -> None:
         layout = Layout(root)
         layout.prepare()
         index = Index(layout)
         space = Space(layout, limits, index)
-        self._shared = Shared(layout, space, OpenFiles(), MemoryBudget(limits.memory), Tally())
+        self._shared = Shared(
+            layout,
+            space,
+            OpenFiles(),
+            MemoryBudget(limits.memory),
+            Tally(),
+            Backlog(run, limit=limits.memory // 2),
+        )
         self._housekeeping = Housekeeping(self._shared, index, counters)
         self._index = index
         self._lock = threading.Lock()

@@ -186,12 +186,14 @@ class CachedObject:
         for waiter in due:
             waiter.fire(None)
 
-    def written(self, fill: Fill, file: OpenFile, count: int) -> None:
-        """The tail, ``count`` bytes, is in the file now."""
+    def written(self, fill: Fill, file: OpenFile, pieces: int, count: int) -> None:
+        """The first ``pieces`` of the tail, ``count`` bytes, are in the file now."""
         with self._lock:
             fill.file = file
             fill.written_bytes += count
-            fill.tail, fill.offsets, fill.tail_bytes = [], [], 0
+            fill.tail_bytes -= count
+            # New lists: a reader may be copying from the old ones.
+            fill.tail, fill.offsets = fill.tail[pieces:], fill.offsets[pieces:]
 
     def commit(self, fill: Fill, path: str, file: OpenFile, cost: int) -> int | None:
         """Give a whole extent its place and count it; see `Owner.commit`."""

@@ -6,6 +6,7 @@ decides nothing. Each part has its own concurrency rule; `Tally` may be added to
 
 import threading
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from s3mount.cache.extent import OpenFiles
@@ -35,6 +36,41 @@ class Tally:
             counters.add(name, amount)
 
 
+Job = Callable[[], None]
+
+
+class Backlog:
+    """Work for the disk that those who receive bytes leave to another thread, in order.
+
+    Args:
+        run: takes a job; where nothing else is given it is done at once.
+        limit: bytes that may wait; whoever leaves more waits until some are written.
+    """
+
+    def __init__(self, run: Callable[[Job], None] | None = None, *, limit: int) -> None:
+        self._run = run or (lambda job: job())
+        self._limit = limit
+        self._waiting = 0
+        self._room = threading.Condition()
+
+    def leave(self, job: Job, amount: int) -> None:
+        """Have ``job`` done, which is to write ``amount`` bytes."""
+        with self._room:
+            # One job is always taken: a disk that is slow must not stop those who bring bytes for good.
+            self._room.wait_for(lambda: self._waiting == 0 or self._waiting + amount <= self._limit)
+            self._waiting += amount
+
+        def work() -> None:
+            try:
+                job()
+            finally:
+                with self._room:
+                    self._waiting -= amount
+                    self._room.notify_all()
+
+        self._run(work)
+
+
 @dataclass(frozen=True, slots=True)
 class Shared:
     """The parts of one open cache."""
@@ -44,3 +80,4 @@ class Shared:
     files: OpenFiles
     memory: MemoryBudget
     tally: Tally
+    backlog: Backlog

@@ -142,11 +142,19 @@ class FileSystem:
         `accept` before the next one is taken.
         """
         handle = self._directories[number]
-        pending = self._catalog.ensure(handle.listing, start + 1)
-        if pending is not None:
-            async with self._in_time(f"listing of {handle.inode.entry.key!r}"):
-                await self._have(handle, pending)
-        return self._shown(handle, start)
+        while True:
+            pending = self._catalog.ensure(handle.listing, start + 1)
+            if pending is not None:
+                async with self._in_time(f"listing of {handle.inode.entry.key!r}"):
+                    await self._have(handle, pending)
+            directory = handle.listing.directory
+            is_all = directory.is_complete
+            stop = directory.settled()
+            # An empty answer is the end: where all that is there turns out to be gone, more has to come.
+            while start < stop and self._current(directory, start) is None:
+                start += 1
+            if start < stop or is_all:
+                return self._shown(handle, start)
 
     def accept(self, shown: Shown, *, taken: bool) -> None:
         """Whether the kernel took an entry of a directory, which is one more lookup."""
@@ -254,19 +262,24 @@ class FileSystem:
 
     def _shown(self, handle: DirectoryHandle, start: int) -> Iterator[Shown]:
         directory, parent = handle.listing.directory, handle.inode
-        ttl = self._catalog.remaining_ttl(handle.listing)
+        ttl = self._catalog.remaining_ttl(handle.listing, start)
         has_learned = self._catalog.has_learned()
         for index in range(start, directory.settled()):
             inode = None if has_learned else self._seen(parent, directory, index)
             if inode is None:
-                entry = directory.at(index)
-                if entry is not None and has_learned:
-                    entry = self._catalog.current(directory.prefix, entry)
+                entry = self._current(directory, index)
                 if entry is None:
                     continue
                 inode = self.inodes.child(parent, entry)
                 inode.seen_in = directory
             yield Shown(inode, ttl, index + 1)
+
+    def _current(self, directory: Directory, index: int) -> Entry | None:
+        """What an entry of a directory is by now, None when it is not shown."""
+        entry = directory.at(index)
+        if entry is not None and self._catalog.has_learned():
+            entry = self._catalog.current(directory.prefix, entry)
+        return entry
 
     def _seen(self, parent: Inode, directory: Directory, index: int) -> Inode | None:
         """The inode of an entry that was shown from this very listing before: nothing of it can have changed."""

@@ -85,7 +85,8 @@ class InodeTable:
         """The inode of an entry of a directory: the known one, or a new one for a new version."""
         known = self._inodes.get(parent.children.get(entry.name, 0))
         if known is not None and known.is_version(entry):
-            known.entry = entry
+            if known.entry != entry:  # the same bytes were put again, or have been restored
+                known.entry, known.reply = entry, None
             return known
         self._last += 1
         inode = self._inodes[self._last] = Inode(self._last, parent.number, entry)

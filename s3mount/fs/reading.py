@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from s3mount.cache.cache import Cache, CachedObject
+from s3mount.cache.fill import Unsound
 from s3mount.errors import BadBody, NotFound, ObjectChanged
 from s3mount.fs.awaiting import called_back, settled
 from s3mount.fs.open_objects import Arrival, OpenObject, OpenObjects
@@ -59,7 +60,9 @@ class Reader:
         """Open one version and start its download where it is not cached."""
         opened = self._objects.take(meta, on_outdated)
         handle = FileHandle(inode, opened, Window(meta.size, self._read_ahead))
-        handle.is_confirmed = not self._fetch(opened, handle.window.opened(), Urgency.NEEDED)
+        begun = self._fetch(opened, handle.window.opened(), Urgency.NEEDED)
+        # A flight that somebody else began says nothing yet either.
+        handle.is_confirmed = not begun and not opened.flights
         return handle
 
     async def confirm(self, handle: FileHandle) -> None:
@@ -71,8 +74,16 @@ class Reader:
         Raises:
             StoreError: the object cannot be read, or is another version by now.
         """
-        cached = handle.object.cached
-        await called_back(lambda ready: cached.when_ready(0, 1, ready))
+        opened, first = handle.object, Span(0, handle.window.asked_to)
+        for left in reversed(range(TRIES)):
+            try:
+                await called_back(lambda ready: opened.cached.when_ready(0, 1, ready))
+            except (Cancelled, Unsound):
+                if not left:
+                    raise
+            # What failed before we began to wait told nobody, so it is asked for again.
+            if not self._fetch(opened, first, Urgency.NEEDED):
+                break
         handle.is_confirmed = True
 
     def close(self, handle: FileHandle) -> None:
@@ -116,7 +127,7 @@ class Reader:
             self._fetch(opened, Span(start, stop), Urgency.NEEDED)
             try:
                 await called_back(lambda ready: cached.when_ready(start, stop, ready))
-            except Cancelled:
+            except (Cancelled, Unsound):
                 continue
             except NotFound as error:
                 raise ObjectChanged("the object was deleted", key=opened.meta.key) from error

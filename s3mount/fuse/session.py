@@ -33,7 +33,7 @@ from s3mount.store.interface import Store, StoreSettings
 from s3mount.store.open import Source, open_store, parse_source
 from s3mount.store.probe import probe
 from s3mount.transfer.engine import Engine, EngineSettings
-from s3mount.transfer.housekeeping import Chore, Housekeeper, Offload
+from s3mount.transfer.housekeeping import Chore, Housekeeper, Offload, Worker
 from s3mount.transfer.retry import RetryPolicy
 
 log = logging.getLogger(__name__)
@@ -82,8 +82,10 @@ def _assemble(
 ) -> Parts:
     """The rooms, from the bottom up; the stack takes them down in the opposite order."""
     limits = Limits(options.cache_size, options.cache_min_free, options.memory_limit)
-    cache = Cache(options.cache_dir, limits, counters=Counters())
+    writer = Worker("s3mount-writer")
+    cache = Cache(options.cache_dir, limits, counters=Counters(), run=writer.submit)
     stack.callback(cache.close)
+    stack.enter_context(writer)
     books = Chore(
         "the cache's books",
         CACHE_EVERY,

@@ -127,9 +127,9 @@ class Catalog:
         with self._lock:
             return self._shelf.current(prefix, entry)
 
-    def remaining_ttl(self, listing: Listing) -> float:
-        """Seconds that the entries of a listing may still be trusted."""
-        return self._shelf.remaining_ttl(listing, self._clock())
+    def remaining_ttl(self, listing: Listing, start: int) -> float:
+        """Seconds that the entries of a listing from an index on may still be trusted."""
+        return self._shelf.remaining_ttl(listing, self._clock(), start)
 
     def outdate(self, prefix: str, name: bytes) -> None:
         """A name was seen to be another version than its listing says: ask again at the next lookup."""
@@ -162,6 +162,7 @@ class Catalog:
         future.add_done_callback(lambda _: self._answered(prefix, name, future))
         if self._shelf.is_long(prefix):
             self._ask_name(prefix, name, future)
+            self._note_miss(prefix, name)
             return future
         listing = self._relist(prefix)
         first = self._wait(listing, 0)
@@ -172,6 +173,17 @@ class Catalog:
         with self._lock:
             if self._asked.get((prefix, name)) is future:
                 del self._asked[prefix, name]
+
+    def _note_miss(self, prefix: str, name: bytes) -> None:
+        """A name behind the reach of a long listing was asked for: names behind it may be next."""
+        listing = self._shelf.fresh_listing(prefix, self._clock()) or self._relist(prefix)
+        if listing.directory.is_known(name):
+            return
+        listing.misses += 1
+        if listing.misses >= listing.patience:
+            listing.misses = 0
+            listing.patience *= 2
+            self._fetch(listing, Urgency.SOON)
 
     def _relist(self, prefix: str) -> Listing:
         """The new listing of a directory: what is there is too old, or does not answer."""
@@ -218,12 +230,7 @@ class Catalog:
         # A listing that was forgotten while its page was on its way serves those who read it, and nobody else.
         prefix = listing.directory.prefix
         is_wanted = self._under_way.get(prefix) is listing or self._shelf.holds(listing)
-        now = self._clock()
-        # One more page makes a listing no younger whose reader has paused until it was too old.
-        if not listing.has_begun() or self._shelf.is_fresh(listing, now):
-            listing.listed_at = now
-        listing.directory.append(page)
-        listing.token = page.next_token
+        listing.append(page, self._clock())
         if is_wanted:
             self._under_way.pop(prefix, None)
             self._shelf.keep(listing)
@@ -256,7 +263,7 @@ class Catalog:
             self._ask_name(prefix, name, future)
         else:
             entry = listing.directory.find(name)
-            answer = self._shelf.aged(entry, listing.listed_at, self._clock())
+            answer = self._shelf.aged(entry, listing.name_told_at(name), self._clock())
             future.set_result(answer or Answer(entry, 0.0))
 
     def _ask_name(self, prefix: str, name: bytes, future: "Future[Answer]") -> None:

@@ -196,6 +196,12 @@ class Directory:
         """The key of one of the directories."""
         return self.prefix + decode(self._labels[self._directories[rank]])
 
+    def position(self, name: bytes) -> int:
+        """Where what decides about a name begins; 0 with a store that lists in no order."""
+        if self._index is not None:
+            return 0
+        return bisect_left(self._labels, name_of_twin(name) or name, hi=self._length)
+
     def settled(self) -> int:
         """How many entries may be shown: those before the first whose directory may still come."""
         return self._length if self.is_complete else self._settled

@@ -4,16 +4,21 @@ Listings of directories as far as they have come, answers about single names of 
 and names that have turned out to be another version than their listing says. It makes no request and takes no lock.
 """
 
+from bisect import bisect_right
 from concurrent.futures import Future
 from typing import NamedTuple
 
 from cachetools import LRUCache
 
 from s3mount.listing.directory import Directory, Entry, Oddities
+from s3mount.store.interface import Page
 from s3mount.transfer.flight import Flight
 
 NAMES = 100_000
 """Single names, long directories and odd keys: how many of each are remembered."""
+
+PATIENCE = 2
+"""Names behind the reach of a long listing that are asked for one by one before it is read on."""
 
 OLD_TTL = 1.0
 """Seconds that an answer of unknown age holds, given because the endpoint does not answer."""
@@ -48,16 +53,44 @@ class Answer(NamedTuple):
 
 
 class Listing:
-    """A directory and how far its listing has come; ``flight`` is its next page on the way."""
+    """A directory and how far its listing has come.
 
-    __slots__ = ("directory", "flight", "listed_at", "token", "waiters")
+    Attributes:
+        ends: how many entries there were with each page.
+        times: when each page came.
+        flight: its next page on the way.
+        misses: lookups of names behind its reach since it was last extended for them.
+        patience: misses after which it is extended. It doubles with each page that answered nobody, so that scattered
+            lookups in an endless directory do not list it, and sequential ones soon find their page.
+    """
+
+    __slots__ = ("directory", "ends", "flight", "misses", "patience", "times", "token", "waiters")
 
     def __init__(self, prefix: str) -> None:
         self.directory = Directory(prefix)
         self.token: str | None = None
-        self.listed_at = 0.0
+        self.ends: list[int] = []
+        self.times: list[float] = []
         self.flight: Flight | None = None
+        self.misses = 0
+        self.patience = PATIENCE
         self.waiters: list[tuple[int, Future[None]]] = []
+
+    def append(self, page: Page, now: float) -> None:
+        """Take in the next page."""
+        self.directory.append(page)
+        self.token = page.next_token
+        self.times.append(now)
+        self.ends.append(len(self.directory))
+
+    def told_at(self, index: int) -> float:
+        """When the page of an entry came; a later page makes an earlier one no younger."""
+        page = bisect_right(self.ends, index)
+        return self.times[min(page, len(self.ends) - 1)] if self.ends else 0.0
+
+    def name_told_at(self, name: bytes) -> float:
+        """When the listing said what a name is, or that it is nothing."""
+        return self.told_at(self.directory.position(name))
 
     def has_begun(self) -> bool:
         """Whether the first page is there."""
@@ -95,23 +128,25 @@ class Shelf:
         """What is known of a name and may be trusted."""
         listing = self._listing_of(prefix, name)
         learned = self._names.get((prefix, name))
-        if learned is not None and (listing is None or learned.at >= listing.listed_at):
+        if learned is not None and (listing is None or learned.at >= listing.name_told_at(name)):
             answer = self.aged(learned.entry, learned.at, now)
             if answer is not None:
                 return answer
         if listing is None:
             return None
-        if self._outdated.get((prefix, name), -1.0) >= listing.listed_at:
+        told_at = listing.name_told_at(name)
+        if self._outdated.get((prefix, name), -1.0) >= told_at:
             return None
         if not self.is_fresh(listing, now):
             return None
-        return self.aged(listing.directory.find(name), listing.listed_at, now)
+        listing.patience = PATIENCE
+        return self.aged(listing.directory.find(name), told_at, now)
 
     def old(self, prefix: str, name: bytes) -> Answer | None:
         """What was known of a name, whatever its age."""
         listing = self._listing_of(prefix, name)
         learned = self._names.get((prefix, name))
-        if learned is not None and (listing is None or learned.at >= listing.listed_at):
+        if learned is not None and (listing is None or learned.at >= listing.name_told_at(name)):
             return Answer(learned.entry, OLD_TTL)
         return Answer(listing.directory.find(name), OLD_TTL) if listing is not None else None
 
@@ -133,9 +168,9 @@ class Shelf:
         listing = self._listings.get(prefix)
         return listing if listing is not None and listing.directory.is_complete else None
 
-    def remaining_ttl(self, listing: Listing, now: float) -> float:
-        """Seconds that the entries of a listing may still be trusted."""
-        return max(0.0, listing.listed_at + self._settings.metadata_ttl - now)
+    def remaining_ttl(self, listing: Listing, now: float, start: int = 0) -> float:
+        """Seconds that the entries of a listing from an index on may still be trusted."""
+        return max(0.0, listing.told_at(start) + self._settings.metadata_ttl - now)
 
     def is_fresh(self, listing: Listing, now: float) -> bool:
         """Whether a listing may be trusted."""
@@ -178,8 +213,8 @@ class Shelf:
         if not self._names:
             return entry
         learned = self._names.get((prefix, entry.name))
-        listing = self._listings.get(prefix)
-        if learned is None or (listing is not None and learned.at < listing.listed_at):
+        listing = self._listing_of(prefix, entry.name)
+        if learned is None or (listing and learned.at < listing.name_told_at(entry.name)):
             return entry
         return learned.entry
 

@@ -143,7 +143,9 @@ class DirectoryStore:
                 yield key
 
     def _names(self, parent: str) -> list[str]:
-        with os.scandir(self._path(parent)) as entries:
+        path = self._path(parent)
+        self._refuse_links(path, parent)
+        with os.scandir(path) as entries:
             names = [
                 entry.name + "/" if entry.is_dir(follow_symlinks=False) else entry.name
                 for entry in entries
@@ -162,16 +164,24 @@ class DirectoryStore:
         return ObjectMeta(key, status.st_size, _etag(status), status.st_mtime_ns)
 
     def _path(self, key: str) -> str:
-        parts = key.rstrip("/").split("/") if key else []
+        parts = key.removesuffix("/").split("/") if key else []
         if any(part in ("", ".", "..") or "\0" in part for part in parts):
             raise NotFound("no such key", key=key, status=404)
         return os.path.join(self.root, *parts)
 
+    def _refuse_links(self, path: str, key: str) -> None:
+        """Symbolic links to directories are no part of the bucket, whoever asks for what is behind them."""
+        if os.path.realpath(path) != path:
+            raise NotFound("no such key", key=key, status=404)
+
     def _send(self, request: Get, receiver: Receiver) -> None:
-        descriptor = os.open(self._path(request.key), os.O_RDONLY | os.O_CLOEXEC)
+        path = self._path(request.key)
+        self._refuse_links(os.path.dirname(path), request.key)
+        # A pipe that has taken the place of a file would make a plain open wait for its other end.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             before = os.fstat(descriptor)
-            if not S_ISREG(before.st_mode):
+            if not S_ISREG(before.st_mode) or request.key.endswith("/"):
                 raise NotFound("not a file", key=request.key)
             if request.etag and request.etag != _etag(before):
                 raise ObjectChanged("the file was changed", key=request.key)

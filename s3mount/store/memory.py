@@ -56,6 +56,7 @@ class MemoryStore:
         self._order: list[bytes] = []
         self._lock = threading.Lock()
         self._pending: deque[_Pending] = deque()
+        self._answering: _Pending | None = None
         self._woken = threading.Event()
         self._clock_ns = 1_700_000_000_000_000_000
 
@@ -103,8 +104,8 @@ class MemoryStore:
 
     def cancel(self, receiver: Receiver) -> None:
         """Forget a request."""
-        for pending in self._pending:
-            if pending.receiver is receiver:
+        for pending in (*self._pending, self._answering):
+            if pending is not None and pending.receiver is receiver:
                 pending.cancelled = True
 
     def poll(self, timeout: float) -> None:
@@ -113,9 +114,10 @@ class MemoryStore:
             self._woken.wait(timeout)
             self._woken.clear()
         for _ in range(len(self._pending)):
-            pending = self._pending.popleft()
+            pending = self._answering = self._pending.popleft()
             if not pending.cancelled:
                 self._answer(pending)
+            self._answering = None
 
     def wake(self) -> None:
         """Make a waiting poll return."""
@@ -148,9 +150,8 @@ class MemoryStore:
             after = request.token or request.start_after
             first = max(byte_order(request.prefix), byte_order(after))
             begin = bisect_left(self._order, first)
-            end = len(self._order)
-            if request.prefix:
-                end = bisect_right(self._order, byte_order(request.prefix) + b"\xff" * 8)
+            prefix = byte_order(request.prefix)
+            end = bisect_right(self._order, prefix, key=lambda key: key[: len(prefix)])
             keys = (k.decode("utf-8", "surrogateescape") for k in self._order[begin:end])
             return fold_page(keys, request, lambda key: self._objects[key].meta)
 

@@ -1,5 +1,6 @@
 """Work that nobody waits for, and work that may block: the only other threads besides the engine's.
 
+`Worker` does one job after the other (what is written to the cache).
 `Housekeeper` runs chores by the clock on one thread (credentials that are renewed before they end, a cache's books).
 `Offload` runs what may wait for a disk on a few threads, so that the event loop never does.
 """
@@ -9,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
 from types import TracebackType
 from typing import NamedTuple, Self, TypeVar
 
@@ -88,6 +90,41 @@ def _run_quietly(chore: Chore) -> None:
         chore.run()
     except Exception:
         log.exception("housekeeping: %s failed", chore.name)
+
+
+class Worker:
+    """One thread that does what it is handed, job after job; leaving the context waits for the last one.
+
+    A job that fails is logged and ends nothing.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._jobs.put(None)
+        self._thread.join()
+
+    def submit(self, job: Callable[[], None]) -> None:
+        """Do ``job`` after those that were handed in before. From any thread."""
+        self._jobs.put(job)
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                job()
+            except Exception:
+                log.exception("a job of %s failed", self._thread.name)
 
 
 class Offload:

@@ -43,5 +43,7 @@ def next_delay(
         return None
     first = THROTTLED_FIRST if isinstance(error, Throttled) else policy.first
     # 2**30 is over any ceiling; a larger exponent would only overflow.
-    delay = draw * min(policy.ceiling, first * 2.0 ** min(attempt - 1, 30))
+    # A pause longer than a quarter of the patience would end it early with an unlucky draw.
+    ceiling = min(policy.ceiling, policy.patience / 4)
+    delay = draw * min(ceiling, first * 2.0 ** min(attempt - 1, 30))
     return delay if idle + delay < policy.patience else None

@@ -5,7 +5,7 @@ import os
 import stat
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -41,6 +41,13 @@ def fickle(world) -> Iterator[tuple[Path, Mount]]:
     source = world.place("source")
     with world.mount(source.as_uri(), "--metadata-ttl=0", "--negative-ttl=0") as mount:
         yield source, mount
+
+
+def soon(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return condition()
 
 
 def xattrs_of(path: Path) -> dict[str, bytes]:
@@ -192,7 +199,8 @@ def test_extended_attributes_tell_of_the_object(shown, bucket):
     with path.open("rb") as file:
         file.read()
         assert os.getxattr(path, "user.s3.version-id") == head["VersionId"].encode()
-        assert os.getxattr(path, "user.s3mount.cached") == b"4"
+    # The disk is written behind the reader's back.
+    assert soon(lambda: os.getxattr(path, "user.s3mount.cached") == b"4")
 
 
 def test_extended_attributes_of_directories(shown):

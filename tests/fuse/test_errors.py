@@ -4,6 +4,7 @@ import errno
 import hashlib
 import itertools
 import json
+import mmap
 import os
 import random
 import re
@@ -11,6 +12,8 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
@@ -105,6 +108,25 @@ def failure_of(path: Path) -> tuple[int, float]:
     return caught.value.errno or 0, time.monotonic() - began
 
 
+def settles(condition: Callable[[], bool], seconds: float = 6.0) -> bool:
+    """Whether a condition becomes true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def readable(path: Path) -> bool:
+    """Whether a file can be read now."""
+    try:
+        path.read_bytes()
+    except OSError:
+        return False
+    return True
+
+
 def report(mount: Mount) -> dict[str, object]:
     """``s3mount status --json`` of one mount."""
     command = [sys.executable, "-m", "s3mount", "status", "--json", str(mount.path)]
@@ -145,8 +167,8 @@ def test_a_refusal_is_told_at_once(site: Site, status: int, code: str, number: i
     rule = site.proxy.fault(f"GET .*{key}", None, status=status, code=code)
     found, took = failure_of(path)
     assert found == number
+    assert rule.hits <= 2  # twice when the refusal came before anybody waited for it
     assert took < 0.8
-    assert rule.hits == 1
     site.proxy.heal()
     assert path.read_bytes() == b"out of reach"
 
@@ -202,16 +224,31 @@ def test_what_passes_is_never_seen(site: Site, status: int, code: str) -> None:
 # Deadlines
 
 
-@pytest.mark.parametrize("fault", [{"hang": True}, {"stall_after": 1000}])
-def test_a_stalled_store_ends_in_time(site: Site, fault: dict[str, int]) -> None:
+def test_a_silent_store_ends_in_time(site: Site) -> None:
     """No request of the kernel waits longer than `--request-timeout`."""
     key, path = site.put(noise(64 * KIB))
-    site.proxy.fault(f"GET .*{key}", None, **fault)
+    site.proxy.fault(f"GET .*{key}", None, hang=True)
     found, took = failure_of(path)
     assert found == errno.ETIMEDOUT
     assert took < TIMEOUT + SLACK
     site.proxy.heal()
+    assert settles(lambda: readable(path))
     assert len(path.read_bytes()) == 64 * KIB
+
+
+def test_a_body_that_stands_still_ends_in_time(site: Site) -> None:
+    """No request of the kernel waits longer than `--request-timeout`."""
+    key, path = site.put(noise(64 * KIB))
+    site.proxy.fault(f"GET .*{key}", None, stall_after=1000)
+    # Past the kernel's pages: for those it asks a second time for the first page of a read-ahead that failed.
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECT)
+    try:
+        began = time.monotonic()
+        with mmap.mmap(-1, 64 * KIB) as aligned, pytest.raises(TimeoutError):
+            os.preadv(descriptor, [aligned], 0)
+        assert time.monotonic() - began < TIMEOUT + SLACK
+    finally:
+        os.close(descriptor)
 
 
 def test_a_stalled_listing_ends_in_time(site: Site) -> None:
@@ -222,6 +259,9 @@ def test_a_stalled_listing_ends_in_time(site: Site) -> None:
         found, took = pool.submit(failure_of, path).result()
         assert found == errno.ETIMEDOUT
         assert took < TIMEOUT + SLACK
+    site.proxy.heal()
+    assert settles(lambda: readable(path))
+    assert path.read_bytes() == b"behind a listing"
 
 
 def test_a_refused_connection_ends_in_time(site: Site) -> None:
@@ -258,6 +298,7 @@ def test_what_is_known_outlives_the_endpoint(site: Site) -> None:
     key, _ = site.put(body)
     folder = os.path.dirname(key)
     site.bucket.put(f"{folder}/other", noise(2 * MIB))
+    _, unseen = site.put(b"nobody looked at this")
     with ExitStack() as stack:
         proxy = stack.enter_context(ProxyServer(site.bucket.endpoint))
         options = ("--metadata-ttl", "300ms", "--negative-ttl", "300ms")
@@ -266,20 +307,19 @@ def test_what_is_known_outlives_the_endpoint(site: Site) -> None:
             assert sorted(os.listdir(mount.path / folder)) == ["file", "other"]
             server, proxy.upstream = proxy.upstream, ("127.0.0.1", free_port())
             proxy.disconnect()
-            time.sleep(0.5)
-            for _ in range(3):
+            for _ in range(2):
+                time.sleep(0.4)
                 assert (mount.path / key).read_bytes() == body
                 assert sorted(os.listdir(mount.path / folder)) == ["file", "other"]
-                time.sleep(0.5)
             assert failure_of(mount.path / folder / "other")[0] == errno.EHOSTUNREACH
-            assert failure_of(mount.path / "never-seen" / "file")[0] == errno.EHOSTUNREACH
+            assert (
+                failure_of(mount.path / unseen.relative_to(site.mount.path))[0]
+                == errno.EHOSTUNREACH
+            )
 
             proxy.upstream = server
             site.bucket.put(f"{folder}/new", b"back again")
-            deadline = time.monotonic() + 6.0
-            while "new" not in os.listdir(mount.path / folder):
-                assert time.monotonic() < deadline, "it did not recover"
-                time.sleep(0.05)
+            assert settles(lambda: "new" in os.listdir(mount.path / folder))
             assert (mount.path / folder / "new").read_bytes() == b"back again"
             assert len((mount.path / folder / "other").read_bytes()) == 2 * MIB
 
@@ -287,7 +327,7 @@ def test_what_is_known_outlives_the_endpoint(site: Site) -> None:
 def test_a_read_that_began_before_goes_on_when_it_is_back(site: Site) -> None:
     """When the endpoint is gone, what is cached stays readable, by name too, and the mount recovers by itself."""
     body = noise(12 * MIB)
-    key, path = site.put(body)
+    _, path = site.put(body)
     with path.open("rb", buffering=0) as file:
         data = file.read(MIB)
         server, site.proxy.upstream = site.proxy.upstream, ("127.0.0.1", free_port())
@@ -308,8 +348,6 @@ BROKEN = [
     {"truncate_after": 100_000},
     {"reset_after": 0},
     {"reset_after": 100_000},
-    {"corrupt_at": 50_000},
-    {"stall_after": 100_000},
 ]
 
 
@@ -332,17 +370,25 @@ def test_many_broken_bodies_make_a_whole_file(site: Site, fault: dict[str, int])
     assert path.read_bytes() == body
 
 
-@pytest.mark.parametrize("size", [900 * KIB, 5 * MIB])
-def test_a_body_that_stays_broken_is_an_error(site: Site, size: int) -> None:
+def test_a_body_that_stays_broken_is_an_error(site: Site) -> None:
     """A failed download is never a short file."""
-    key, path = site.put(noise(size))
+    key, path = site.put(noise(5 * MIB))
     site.proxy.fault(f"GET .*{key}", None, truncate_after=0)
     found, took = failure_of(path)
     assert found in {errno.EBADMSG, errno.EHOSTUNREACH}
     assert took < TIMEOUT + SLACK
+
+
+def test_a_program_sees_that_a_file_broke_off(site: Site) -> None:
+    """A failed download is never a short file."""
+    key, path = site.put(noise(5 * MIB))
+    site.proxy.fault(
+        lambda request: request.path.endswith(key) and "=0-" not in request.range, None, status=403
+    )
     done = subprocess.run(["cat", path], capture_output=True, check=False, timeout=20)
     assert done.returncode == 1
-    assert done.stdout == b""
+    assert b"Permission denied" in done.stderr
+    assert 0 < len(done.stdout) < 5 * MIB
 
 
 class Liar(BaseHTTPRequestHandler):
@@ -352,6 +398,7 @@ class Liar(BaseHTTPRequestHandler):
     accepted = ACCESS_KEY
     body = b"x" * 1000
     sent: bytes | None = None
+    checksum = ""
 
     def do_GET(self) -> None:
         authorization = self.headers.get("Authorization", "")
@@ -376,10 +423,13 @@ class Liar(BaseHTTPRequestHandler):
         self.send_header("Content-Type", kind)
         self.send_header("ETag", '"e1"')
         self.send_header("Content-Length", str(len(body)))
+        if self.checksum:
+            self.send_header("x-amz-checksum-crc32", self.checksum)
+            self.send_header("x-amz-checksum-type", "FULL_OBJECT")
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Not here."""
 
 
@@ -396,12 +446,11 @@ def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
             thread.join()
 
 
-@pytest.mark.parametrize("length", [0, 999, 1001])
-def test_a_body_of_another_length_is_an_error(tmp_path: Path, moto: Server, length: int) -> None:
+def test_a_body_of_another_length_is_an_error(tmp_path: Path, moto: Server) -> None:
     """A failed download is never a short file."""
 
     class WrongLength(Liar):
-        sent = b"x" * length
+        """Of which every reply is a little off."""
 
     options = ("--cache-dir", str(tmp_path / "cache"), "--request-timeout", "1s")
     with (
@@ -412,7 +461,53 @@ def test_a_body_of_another_length_is_an_error(tmp_path: Path, moto: Server, leng
             expects=["EBADMSG"],
         ) as mount,
     ):
+        for length in (0, 999, 1001):
+            WrongLength.sent = b"x" * length
+            assert failure_of(mount.path / "file")[0] == errno.EBADMSG
+
+
+def test_a_damaged_body_is_never_served(tmp_path: Path, moto: Server) -> None:
+    """A failed download is never a short file."""
+
+    class Damaged(Liar):
+        body = noise(200 * KIB)
+        checksum = b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
+        sent = body[:-1] + bytes([body[-1] ^ 1])
+
+    options = ("--cache-dir", str(tmp_path / "cache"), "--request-timeout", "2s")
+    with (
+        serving(Damaged) as url,
+        mounted(
+            *("whatever", tmp_path / "view", "--endpoint-url", url, *options),
+            env=moto.environment,
+            expects=["EBADMSG"],
+        ) as mount,
+    ):
         assert failure_of(mount.path / "file")[0] == errno.EBADMSG
+        Damaged.sent = None
+        assert (mount.path / "file").read_bytes() == Damaged.body
+
+
+def test_a_body_that_was_damaged_once_is_fetched_again(tmp_path: Path, moto: Server) -> None:
+    """What can pass is tried again, with growing pauses."""
+
+    class DamagedOnce(Liar):
+        checksum = b64encode(zlib.crc32(Liar.body).to_bytes(4, "big")).decode()
+        sent = b"y" * 1000
+
+        def do_GET(self) -> None:
+            super().do_GET()
+            if "list-type=" not in self.path:
+                type(self).sent = None
+
+    options = ("--cache-dir", str(tmp_path / "cache"), "--request-timeout", "2s")
+    with (
+        serving(DamagedOnce) as url,
+        mounted(
+            *("whatever", tmp_path / "view", "--endpoint-url", url, *options), env=moto.environment
+        ) as mount,
+    ):
+        assert (mount.path / "file").read_bytes() == Liar.body
 
 
 # Credentials
@@ -464,7 +559,7 @@ def test_status_names_the_request(site: Site) -> None:
     assert answer["requests"]["failed"] >= 1
     newest = answer["errors"][-1]
     assert newest["key"] == key
-    assert newest["request_id"] == "FAULT0001"
+    assert newest["request_id"] in {"FAULT0001", "FAULT0002"}
     assert "403 AccessDenied" in newest["message"]
     (line,) = [line for line in site.mount.log.splitlines() if f"open of '{key}'" in line]
     assert "WARNING" in line

@@ -5,32 +5,47 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
 
+from tests.fuse.conftest import Counted
 from tests.support.buckets import FolderBucket
 
 pytestmark = pytest.mark.fuse
 
-TTL = 1.0  # seconds: short enough to wait for
+TTL = 0.6  # seconds: short enough to wait for
 NEVER = ("--metadata-ttl=0", "--negative-ttl=0")
+APART = 12  # directories between those that tests open, lest that is taken for a walk over them
 LATER_PAGE = "continuation-token|marker="
 
 
 @pytest.fixture(scope="module")
-def folder_bucket(rclone) -> FolderBucket:
-    """Directories of several lengths, served by rclone, which takes them as files on disk."""
+def lengths(rclone, world, counted) -> Iterator[Counted]:
+    """Directories of several lengths, one for each test; rclone serves them from files on disk."""
     server, folder = rclone
     made = FolderBucket("lengths", server.url, folder / "lengths", server.environment)
-    for directory, count in (("thousand", 1000), ("longer", 1200), ("long", 2500)):
+    sizes = {"thousand": 1000, "crowd": 10, "longer": 1200, "read": 2500, "paged": 2500}
+    for directory, count in sizes.items():
         (made.folder / directory).mkdir(parents=True)
         for number in range(count):
             (made.folder / directory / f"n{number:04}").write_bytes(b"")
+        for number in range(APART):
+            (made.folder / f"{directory}-{number}").mkdir()
     (made.folder / "thousand/n0500").write_bytes(b"half way")
-    return made
+    with counted(world, made) as mount:
+        os.listdir(mount.path)
+        yield mount
+
+
+@pytest.fixture
+def long(lengths) -> Counted:
+    """That mount, whose root is known, counting from zero."""
+    lengths.proxy.reset()
+    return lengths
 
 
 @pytest.fixture(scope="module")
@@ -51,63 +66,71 @@ def prefixes(lists: list[str]) -> list[str]:
     return [parse_qs(query).get("prefix", [""])[0] for query in lists]
 
 
-def test_one_list_answers_for_a_thousand_names(world, folder_bucket, counted):
+def test_one_list_answers_for_a_thousand_names(long):
     """A directory up to 1,000 names costs one LIST, which also answers every lookup in it, of names that exist and of
     names that do not.
     """
-    with counted(world, folder_bucket) as mount:
-        place = mount.path / "thousand"
-        place.stat()
-        mount.proxy.reset()
-        for number in range(0, 1000, 7):
-            assert (place / f"n{number:04}").exists()
-            assert not (place / f"missing{number}").exists()
-        assert len(names(place)) == 1000
-        assert (place / "n0500").stat().st_size == len(b"half way")
-        assert prefixes(mount.lists) == ["thousand/"]
-        assert mount.proxy.total == 1
+    place = long.path / "thousand"
+    for number in range(0, 1000, 7):
+        assert (place / f"n{number:04}").exists()
+        assert not (place / f"missing{number}").exists()
+    assert len(names(place)) == 1000
+    assert (place / "n0500").stat().st_size == len(b"half way")
+    assert prefixes(long.lists) == ["thousand/"]
+    assert long.proxy.total == 1
 
 
-def test_readers_at_the_same_time_share_the_list(world, folder_bucket, counted):
+def test_readers_at_the_same_time_share_the_list(long):
     """A directory up to 1,000 names costs one LIST, which also answers every lookup in it, of names that exist and of
     names that do not.
     """
-    with counted(world, folder_bucket) as mount, ThreadPoolExecutor(8) as readers:
-        (mount.path / "thousand").stat()
-        mount.proxy.reset()
-        mount.proxy.fault("list", delay=0.2)
-        paths = [mount.path / f"thousand/n{number:04}" for number in range(8)]
+    long.proxy.fault("list", delay=0.2)
+    with ThreadPoolExecutor(8) as readers:
+        paths = [long.path / f"crowd/n{number:04}" for number in range(8)]
         assert all(readers.map(Path.exists, paths))
-        assert mount.proxy.total == 1
+    assert long.proxy.total == 1
 
 
-def test_a_name_in_a_longer_directory_costs_one_list(world, folder_bucket, counted):
+def test_a_name_in_a_longer_directory_costs_one_list(long):
     """A name in a longer directory costs one LIST of that name."""
-    with counted(world, folder_bucket) as mount:
-        # The first look finds out that the directory is longer than a page.
-        assert (mount.path / "longer/n1100").exists()
-        assert prefixes(mount.lists) == ["", "longer/", "longer/n1100"]
-        mount.proxy.reset()
-        assert (mount.path / "longer/n1150").exists()
-        assert not (mount.path / "longer/n9999").exists()
-        assert prefixes(mount.lists) == ["longer/n1150", "longer/n9999"]
-        mount.proxy.reset()
-        for name in ("n1100", "n1150", "n0001"):  # known by now, the last one from the first page
-            assert (mount.path / "longer" / name).exists()
-        assert not (mount.path / "longer/n9999").exists()
-        assert mount.proxy.total == 0
+    # The first look finds out that the directory is longer than a page.
+    assert (long.path / "longer/n1100").exists()
+    assert prefixes(long.lists) == ["longer/", "longer/n1100"]
+    long.proxy.reset()
+    assert (long.path / "longer/n1150").exists()
+    assert not (long.path / "longer/n9999").exists()
+    assert prefixes(long.lists) == ["longer/n1150", "longer/n9999"]
+    long.proxy.reset()
+    for name in ("n1100", "n1150", "n0001"):  # known by now, the last one from the first page
+        assert (long.path / "longer" / name).exists()
+    assert not (long.path / "longer/n9999").exists()
+    assert long.proxy.total == 0
 
 
-def test_a_longer_directory_that_was_read_answers_lookups(world, folder_bucket, counted):
+def test_a_longer_directory_that_was_read_answers_lookups(long):
     """Bytes that are cached and a listing that is fresh cost no request at all."""
-    with counted(world, folder_bucket) as mount:
-        assert len(names(mount.path / "long")) == 2500
-        assert prefixes(mount.lists) == ["", "long/", "long/", "long/"]
-        mount.proxy.reset()
-        assert (mount.path / "long/n2499").exists()
-        assert not (mount.path / "long/n9999").exists()
-        assert len(names(mount.path / "long")) == 2500
-        assert mount.proxy.total == 0
+    assert len(names(long.path / "read")) == 2500
+    assert prefixes(long.lists) == ["read/"] * 3
+    long.proxy.reset()
+    assert (long.path / "read/n2499").exists()
+    assert not (long.path / "read/n9999").exists()
+    assert len(names(long.path / "read")) == 2500
+    assert long.proxy.total == 0
+
+
+def test_the_first_entries_come_after_the_first_page(long):
+    """The first entries of a long directory come after its first page."""
+    slow = long.proxy.fault(
+        lambda request: re.search(LATER_PAGE, request.query) is not None, delay=1.5
+    )
+    begun = time.monotonic()
+    with os.scandir(long.path / "paged") as entries:
+        seen = [next(entries).name]
+        assert time.monotonic() - begun < 1.2
+        assert seen == ["n0000"]
+        seen += [entry.name for entry in entries]
+    assert slow.hits == 1
+    assert len(seen) == len(set(seen)) == 2500
 
 
 def test_a_path_costs_one_list_a_directory(world, tree, counted):
@@ -262,23 +285,6 @@ assert len(set(first + rest) - {{b".", b".."}}) == 300, len(set(first + rest))
     with world.mount(source.as_uri(), *NEVER) as mount:
         command = [sys.executable, "-c", script]
         subprocess.run(command, cwd=mount.path, timeout=20, check=True)
-
-
-def test_the_first_entries_come_after_the_first_page(world, folder_bucket, counted):
-    """The first entries of a long directory come after its first page."""
-    with counted(world, folder_bucket) as mount:
-        (mount.path / "long").stat()
-        slow = mount.proxy.fault(
-            lambda request: re.search(LATER_PAGE, request.query) is not None, delay=2.0
-        )
-        begun = time.monotonic()
-        with os.scandir(mount.path / "long") as entries:
-            seen = [next(entries).name]
-            assert time.monotonic() - begun < 1.5
-            assert seen == ["n0000"]
-            seen += [entry.name for entry in entries]
-        assert slow.hits == 1
-        assert len(seen) == len(set(seen)) == 2500
 
 
 def test_refresh_forgets_a_directory_and_all_below(world, new_bucket, counted):

@@ -208,6 +208,16 @@ def test_a_change_that_an_open_notices_is_not_even_an_error(site: Site) -> None:
     assert path.stat().st_size == 10
 
 
+def test_a_change_is_no_error_for_those_who_open_together(site: Site) -> None:
+    """When a change is noticed, the next open has the new version at once, whatever the TTL."""
+    key, path = site.put(b"old")
+    assert path.stat().st_size == 3
+    site.bucket.put(key, b"much newer")
+    site.proxy.fault(f"GET .*{key}", 1, delay=0.3)
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(lambda _: path.read_bytes(), range(4))) == {b"much newer"}
+
+
 def test_an_object_deleted_since_it_was_listed_is_not_there(site: Site) -> None:
     """When a change is noticed, the next open has the new version at once, whatever the TTL."""
     key, path = site.put(b"old")

@@ -94,7 +94,7 @@ def test_it_counts_as_the_server_does(world, bucket, counted):
         cache = status["cache"]
         assert cache["hit_bytes"] + cache["miss_bytes"] == status["bytes"]["read"]
         assert status["metadata"]["directories"] == 3
-        assert status["metadata"]["entries"] == 4 + 1 + 1
+        assert status["metadata"]["entries"] == 5 + 1 + 1
         assert status["open_files"] == 1
         assert status_of(world, mount.path)["open_files"] == 0
 

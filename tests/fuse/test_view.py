@@ -191,22 +191,19 @@ def test_what_no_path_can_spell_is_not_shown(view):
     """
     assert listed(view / "odd") == ["good"]
     assert (view / "odd/good").read_bytes() == b"good"
-    assert listed(view) == sorted(
-        ["deep", "empty", "full", "nasty", "odd", "pre", "pre-fix", "pre.s3object", "prefix"]
-        + ["tail", "taken", "top", "twin"]
-    )
+    shown = ["deep", "empty", "full", "nasty", "odd", "pre", "pre-fix", "pre.s3object", "prefix"]
+    assert listed(view) == [*shown, "tail", "taken", "top", "twin"]
     assert listed(view / "tail") == []
-    with pytest.raises(OSError, match="No such file|too long"):
+    with pytest.raises(OSError, match=r"No such file|too long"):
         (view / "odd" / TOO_LONG).stat()
 
 
-def test_odd_keys_are_counted_and_named(world, bucket):
+def test_odd_keys_are_counted_and_named(world, view):
     """Such keys, and objects that lie beside a directory of their name, are counted and named in `s3mount status`."""
-    with world.mount(bucket.name, env=bucket.environment) as mount:
-        for directory in ("", "odd", "tail", "twin", "taken"):
-            listed(mount.path / directory)
-        status = status_of(mount.path)
-        said = world.run("status", str(mount.path)).stdout
+    for directory in ("", "odd", "tail", "twin", "taken"):
+        listed(view / directory)
+    status = status_of(view)
+    said = world.run("status", str(view)).stdout
     names = {"pre", "twin/a", "twin/z", "taken/a", "taken/b"}
     assert status["conflicts"] == {"count": 5, "names": status["conflicts"]["names"]}
     assert set(status["conflicts"]["names"]) == names

@@ -15,8 +15,7 @@ SETTINGS = ShelfSettings(metadata_ttl=60.0, negative_ttl=10.0)
 def listing_of(prefix="d/", names=("a",), *, at=0.0, is_complete=True, shelf=None):
     listing = Listing(prefix)
     metas = [meta_of(prefix + name) for name in names]
-    listing.directory.append(Page(metas, [], None if is_complete else "more"))
-    listing.listed_at = at
+    listing.append(Page(metas, [], None if is_complete else "more"), at)
     if shelf is not None:
         shelf.keep(listing)
     return listing
@@ -117,7 +116,7 @@ def test_a_directory_is_long_until_a_page_holds_it_all(shelf):
     assert not shelf.is_long("d/")
     listing = listing_of(names=("a",), is_complete=False, shelf=shelf)
     assert shelf.is_long("d/")
-    listing.directory.append(Page([meta_of("d/b")], [], None))
+    listing.append(Page([meta_of("d/b")], [], None), 0.0)
     shelf.keep(listing)
     assert shelf.is_long("d/")
     listing_of(names=("a", "b"), shelf=shelf)
@@ -169,7 +168,7 @@ def test_a_listing_that_grows_is_weighed_again():
     shelf = Shelf(ShelfSettings(max_bytes=3000))
     small = listing_of("s/", shelf=shelf)
     growing = listing_of("g/", is_complete=False, shelf=shelf)
-    growing.directory.append(Page([meta_of(f"g/b{number:03}") for number in range(27)], [], "more"))
+    growing.append(Page([meta_of(f"g/b{number:03}") for number in range(27)], [], "more"), 0.0)
     shelf.keep(growing)
     assert shelf.holds(growing)
     assert not shelf.holds(small)
@@ -177,7 +176,7 @@ def test_a_listing_that_grows_is_weighed_again():
 
 def test_oddities_of_all_directories_are_counted_and_go_when_they_are_gone(shelf):
     listing = Listing("d/")
-    listing.directory.append(Page([meta_of("d/a"), meta_of("d/..")], ["d/a/", "d//"], None))
+    listing.append(Page([meta_of("d/a"), meta_of("d/..")], ["d/a/", "d//"], None), 0.0)
     shelf.keep(listing)
     listing_of("e/", ["."], shelf=shelf)
     unspellable, twins = shelf.oddities()
