@@ -31,7 +31,8 @@ from s3mount.listing.shelf import ShelfSettings
 from s3mount.metrics import Counters
 from s3mount.store.interface import Store, StoreSettings
 from s3mount.store.open import Source, open_store, parse_source
-from s3mount.store.probe import probe
+from s3mount.store.probe import ask
+from s3mount.store.s3 import S3Store
 from s3mount.transfer.engine import Engine, EngineSettings
 from s3mount.transfer.housekeeping import Chore, Housekeeper, Offload, Worker
 from s3mount.transfer.retry import RetryPolicy
@@ -68,9 +69,13 @@ def serve(
     source = parse_source(source_text)
     settings = _store_settings(options)
     prefix = _joined(source.prefix, options.prefix)
-    if source.kind == "s3":
-        probe(source.bucket_or_dir, prefix, settings)
     store = open_store(source, settings)
+    if isinstance(store, S3Store):
+        try:
+            ask(store, source.bucket_or_dir, prefix)
+        except BaseException:
+            store.close()
+            raise
     with ExitStack() as stack:
         parts = _assemble(stack, store, prefix, options, _named(source, prefix))
         _calm_the_interpreter()

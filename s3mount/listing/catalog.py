@@ -176,6 +176,10 @@ class Catalog:
 
     def _note_miss(self, prefix: str, name: bytes) -> None:
         """A name behind the reach of a long listing was asked for: names behind it may be next."""
+        if not self._shelf.trusts_listings():
+            return
+        if not self._shelf.believes:
+            return  # its pages would be too old before anybody asked for them
         listing = self._shelf.fresh_listing(prefix, self._clock()) or self._relist(prefix)
         if listing.directory.is_known(name):
             return

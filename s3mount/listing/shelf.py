@@ -124,6 +124,11 @@ class Shelf:
         self._long: LRUCache[str, bool] = LRUCache(NAMES)
         self._odd: LRUCache[str, tuple[Oddities, Oddities]] = LRUCache(NAMES)
 
+    @property
+    def believes(self) -> bool:
+        """Whether anything is trusted for any time at all."""
+        return self._settings.metadata_ttl > 0
+
     def known(self, prefix: str, name: bytes, now: float) -> Answer | None:
         """What is known of a name and may be trusted."""
         listing = self._listing_of(prefix, name)
@@ -136,8 +141,6 @@ class Shelf:
             return None
         told_at = listing.name_told_at(name)
         if self._outdated.get((prefix, name), -1.0) >= told_at:
-            return None
-        if not self.is_fresh(listing, now):
             return None
         listing.patience = PATIENCE
         return self.aged(listing.directory.find(name), told_at, now)
@@ -175,6 +178,10 @@ class Shelf:
     def is_fresh(self, listing: Listing, now: float) -> bool:
         """Whether a listing may be trusted."""
         return self.remaining_ttl(listing, now) > 0.0
+
+    def trusts_listings(self) -> bool:
+        """Whether what a listing says may answer anything after it."""
+        return self._settings.metadata_ttl > 0.0
 
     def is_long(self, prefix: str) -> bool:
         """Whether a directory is known to be longer than a page."""

@@ -20,7 +20,7 @@ GAIN = 2
 """The window is this many times what was read without a jump, so a reader that stops wastes no more than that."""
 PARTS = 8
 """GETs that a window is split into: one connection to S3 carries 50 to 90 MB/s, eight fill most links."""
-PART_MIN = 256 * KIB
+PART_MIN = 512 * KIB
 PART_MAX = 8 * MIB
 """Bytes in one GET of the window. Larger ones cost fewer requests; 8 MiB is what S3's own clients use."""
 SLACK = 2 * MIB

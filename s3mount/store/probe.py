@@ -3,7 +3,7 @@
 import time
 from typing import NamedTuple
 
-from s3mount.errors import StoreError, StoreTimeout
+from s3mount.errors import NoSuchBucket, StoreError, StoreTimeout
 from s3mount.store.interface import Head, ListPage, Page, StoreSettings
 from s3mount.store.s3 import S3Store
 
@@ -36,9 +36,23 @@ def probe(bucket: str, prefix: str, settings: StoreSettings, *, limit: float = _
     """
     store = S3Store(bucket, settings)
     try:
-        page = _list_once(store, ListPage(prefix=prefix, max_keys=1), limit)
+        return ask(store, bucket, prefix, limit=limit)
     finally:
         store.close()
+
+
+def ask(store: S3Store, bucket: str, prefix: str, *, limit: float = _LIMIT) -> Probe:
+    """The same with a store that nothing else polls yet.
+
+    Raises:
+        StoreError: the class that says why the bucket cannot be listed.
+    """
+    try:
+        page = _list_once(store, ListPage(prefix=prefix, max_keys=1), limit)
+    except NoSuchBucket as error:
+        error.message = f"there is no bucket {bucket!r} at {store.endpoint.origin}"
+        error.args = (error.message,)
+        raise
     source = "unsigned" if store.credentials is None else store.credentials.source
     is_empty = not page.objects and not page.prefixes
     return Probe(store.endpoint.url, store.endpoint.region, source, is_empty)

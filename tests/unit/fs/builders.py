@@ -134,6 +134,13 @@ def extents(root):
                 yield path
 
 
+def alter(path):
+    """Change some bytes of a file in place."""
+    with open(path, "r+b") as file:
+        file.seek(4096)
+        file.write(bytes(100))
+
+
 def until(condition, patience=5.0):
     """Wait for another thread."""
     deadline = time.monotonic() + patience

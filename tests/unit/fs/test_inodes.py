@@ -109,7 +109,9 @@ class TableModel(RuleBasedStateMachine):
         if parent not in self.held or self.given[parent][1] != "directory":
             parent = ROOT
         above = self.table.get(parent)
-        entry = directory_entry(above, name) if kind == "directory" else file_entry(above, name, kind)
+        entry = (
+            directory_entry(above, name) if kind == "directory" else file_entry(above, name, kind)
+        )
         inode = self.table.child(above, entry)
         known = self.latest.get((parent, name))
         if known in self.held and self.given[known][1] == kind and known not in self.outdated():
@@ -165,7 +167,9 @@ class TableModel(RuleBasedStateMachine):
             assert self.table.get(number).number == number
             parent = self.given[number][0]
             above = self.table.parent(self.table.get(number))
-            assert (above.number if above else None) == (parent if parent in self.held or parent == ROOT else None)
+            assert (above.number if above else None) == (
+                parent if parent in self.held or parent == ROOT else None
+            )
 
 
 TestTableModel = TableModel.TestCase

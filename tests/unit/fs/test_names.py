@@ -235,7 +235,12 @@ async def test_refresh_forgets_below_and_names_what_the_kernel_must_forget(groun
     forgotten, names = ground.fs.refresh(directory.inode)
     assert forgotten == 2
     assert sorted(names) == sorted(
-        [(directory.inode, b"b"), (directory.inode, b"e"), (below.inode, b"c"), (directory.inode, b"nothing")]
+        [
+            (directory.inode, b"b"),
+            (directory.inode, b"e"),
+            (below.inode, b"c"),
+            (directory.inode, b"nothing"),
+        ]
     )
     await ground.find("f/g")
     await ground.find("a")

@@ -65,6 +65,10 @@ class Ground:
     def lists(self):
         return len(self.store.lists())
 
+    def names(self):
+        """How many LISTs were of single names; long directories are also read on in the background."""
+        return len([request for request in self.store.lists() if request.prefix not in ("", "d/")])
+
     def quiet(self):
         """Wait until the engine has nothing to do."""
         while not self.catalog._engine._queue.is_empty() or self.catalog._engine._inbox:
@@ -218,6 +222,23 @@ def test_concurrent_questions_for_one_name_of_a_long_directory_share_one_list(lo
     long.store.let_go()
     assert {future.result(PATIENCE).entry.key for future in asked} == {"d/01400"}
     assert long.lists() == 2
+
+
+def test_lookups_in_order_cost_about_what_the_listing_does(ground):
+    ground.put(*(f"d/{number:05}" for number in range(4 * PAGE)))
+    for number in range(0, 4 * PAGE, 7):
+        assert ground.lookup("d/", f"{number:05}".encode()) is not None
+        ground.quiet()
+    assert ground.lists() <= 20
+
+
+def test_lookups_far_behind_do_not_list_a_long_directory(ground):
+    ground.put(*(f"d/{number:05}" for number in range(20 * PAGE)))
+    for number in range(19 * PAGE, 19 * PAGE + 50):
+        assert ground.lookup("d/", f"{number:05}".encode()) is not None
+        ground.quiet()
+    assert ground.names() == 50
+    assert ground.lists() - ground.names() <= 8
 
 
 def test_many_threads_ask_at_once(ground):

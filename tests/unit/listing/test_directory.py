@@ -1,6 +1,8 @@
 """A directory that grows page by page shows what the whole set of keys shows, and never claims too early."""
 
 import random
+from concurrent.futures import Future
+from itertools import pairwise
 
 import hypothesis.strategies as st
 import pytest
@@ -18,7 +20,9 @@ prefixes = st.sampled_from(["", "a/", "a/a/", "/", "é/"])
 
 
 def shown(directory, start=0, stop=None):
-    entries = [directory.at(index) for index in range(start, len(directory) if stop is None else stop)]
+    entries = [
+        directory.at(index) for index in range(start, len(directory) if stop is None else stop)
+    ]
     found = [(entry.name, Shown(entry.key, entry.is_directory)) for entry in entries if entry]
     assert len(dict(found)) == len(found), "a name is shown twice"
     return dict(found)
@@ -26,7 +30,15 @@ def shown(directory, start=0, stop=None):
 
 def candidates(keys, prefix):
     """Names that are there, and those that nearly are."""
-    names = set(names_below(keys, prefix)) | {b"a", b"b", b"a.s3object", b"-", b"zz", b"a-", b".s3object"}
+    names = set(names_below(keys, prefix)) | {
+        b"a",
+        b"b",
+        b"a.s3object",
+        b"-",
+        b"zz",
+        b"a-",
+        b".s3object",
+    }
     return names | {name + b".s3object" for name in names} | {name + b"-" for name in names}
 
 
@@ -83,10 +95,13 @@ def test_most_of_what_is_listed_may_be_shown_at_once(keys, prefix):
         directory = Directory(prefix)
         for page in pages_of(keys, prefix, size):
             directory.append(page)
-            labels = [entry.key[len(prefix) :].encode("utf-8", "surrogateescape") for entry in every(directory)]
+            labels = [
+                entry.key[len(prefix) :].encode("utf-8", "surrogateescape")
+                for entry in every(directory)
+            ]
             held_back = labels[directory.settled() :]
             if held_back:
-                last = max(labels + [reached_by(page, prefix)])
+                last = max([*labels, reached_by(page, prefix)])
                 assert last.startswith(held_back[0])
                 assert held_back[0] + b"/" > last
 
@@ -145,7 +160,7 @@ def test_the_weight_grows_with_what_is_kept():
     for number in range(3):
         directory.append(Page([meta_of(f"{number}{'x' * 100}", number)], [], "more"))
         weights.append(directory.weight)
-    assert all(later - earlier > 100 for earlier, later in zip(weights, weights[1:], strict=False))
+    assert all(later - earlier > 100 for earlier, later in pairwise(weights))
 
 
 def test_oddities_are_counted_and_the_first_are_named():
@@ -176,8 +191,6 @@ def test_over_a_store_and_an_engine(seed):
 
 
 def listed(engine, prefix, size):
-    from concurrent.futures import Future
-
     directory, token = Directory(prefix), None
     while not directory.is_complete:
         page: Future = Future()

@@ -30,7 +30,9 @@ def test_what_no_path_can_spell(name):
     assert not is_spellable(name)
 
 
-@pytest.mark.parametrize("name", [b"...", b".a", b" ", b"\n", b"\xff", b"a" * NAME_MAX, b"*", b"\\"])
+@pytest.mark.parametrize(
+    "name", [b"...", b".a", b" ", b"\n", b"\xff", b"a" * NAME_MAX, b"*", b"\\"]
+)
 def test_what_a_path_can_spell(name):
     assert is_spellable(name)
 
@@ -45,7 +47,9 @@ def test_a_twin_is_known_by_its_name(name):
         assert name_of_twin(longer) == (name if is_spellable(name) else None)
 
 
-@pytest.mark.parametrize("name", [b"a", b"s3object", TWIN_SUFFIX, b"." + TWIN_SUFFIX, b".." + TWIN_SUFFIX])
+@pytest.mark.parametrize(
+    "name", [b"a", b"s3object", TWIN_SUFFIX, b"." + TWIN_SUFFIX, b".." + TWIN_SUFFIX]
+)
 def test_what_is_nobodys_twin(name):
     assert name_of_twin(name) is None
 

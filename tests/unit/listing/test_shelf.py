@@ -47,7 +47,11 @@ def test_no_answer_is_older_than_its_ttl(metadata_ttl, negative_ttl, age):
     shelf = Shelf(ShelfSettings(metadata_ttl, negative_ttl))
     listing_of(shelf=shelf)
     shelf.learn("d/", b"c", entry_of("d/c"), 0.0)
-    for name, limit in [(b"a", metadata_ttl), (b"b", min(metadata_ttl, negative_ttl)), (b"c", metadata_ttl)]:
+    for name, limit in [
+        (b"a", metadata_ttl),
+        (b"b", min(metadata_ttl, negative_ttl)),
+        (b"c", metadata_ttl),
+    ]:
         answer = shelf.known("d/", name, age)
         assert (answer is not None) == (age < limit)
         assert answer is None or answer.ttl == pytest.approx(limit - age)

@@ -108,7 +108,9 @@ def test_sequential_reading_asks_for_every_byte_once(size, limit, requests):
         assert asked.total == size
 
 
-@given(st.integers(2, 64).map(lambda count: count * MIB), st.sampled_from([64 * KIB, 128 * KIB, MIB]))
+@given(
+    st.integers(2, 64).map(lambda count: count * MIB), st.sampled_from([64 * KIB, 128 * KIB, MIB])
+)
 def test_a_whole_file_is_read_with_few_waits(size, length):
     """After the first megabyte nearly everything was asked for before it was needed."""
     window, asked = Window(size, 128 * MIB), Asked(size)
@@ -247,14 +249,20 @@ def test_reading_again_from_the_start_is_a_jump():
 def test_the_last_part_reaches_the_end_however_small_it_is():
     window = Window(10 * MIB + 1, 128 * MIB)
     window.opened()
-    parts = [part for start in range(0, 10 * MIB, MIB) for part in window.read(start, start + MIB).ahead]
+    parts = [
+        part for start in range(0, 10 * MIB, MIB) for part in window.read(start, start + MIB).ahead
+    ]
     assert parts[-1].stop == 10 * MIB + 1
 
 
 def test_parts_are_large_enough_and_many_enough():
     window = Window(2000 * MIB, 128 * MIB)
     window.opened()
-    parts = [part for start in range(0, 1000 * MIB, MIB) for part in window.read(start, start + MIB).ahead]
+    parts = [
+        part
+        for start in range(0, 1000 * MIB, MIB)
+        for part in window.read(start, start + MIB).ahead
+    ]
     assert all(part.stop - part.start >= PART_MIN for part in parts[1:])
     assert parts[-1].stop - parts[-1].start == PART_MAX
     assert len(parts) < 200

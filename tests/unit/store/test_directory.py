@@ -57,12 +57,16 @@ class Both:
             self.keys.append(key)
         for key in self.keys:
             body = b"" if key.endswith("/") else key.encode("utf-8", "surrogateescape")
-            if not key.endswith("/") or not any(other != key and other.startswith(key) for other in self.keys):
+            if not key.endswith("/") or not any(
+                other != key and other.startswith(key) for other in self.keys
+            ):
                 self.memory.put(key, body)
         self.directory = DirectoryStore(root)
 
 
-parts = st.lists(st.sampled_from(["a", "b", "-", "é", "\udc80", "a.b", "\n"]), min_size=1, max_size=2)
+parts = st.lists(
+    st.sampled_from(["a", "b", "-", "é", "\udc80", "a.b", "\n"]), min_size=1, max_size=2
+)
 paths = st.lists(parts.map("".join), min_size=1, max_size=3).map("/".join)
 trees = st.lists(st.one_of(paths, paths.map(lambda path: path + "/")), unique=True, max_size=8)
 
@@ -83,10 +87,14 @@ def test_a_directory_lists_as_a_bucket_of_the_same_keys_does(tree, data):
             in_directory = walk(both.directory, prefix, delimiter, max_keys=max_keys)
             assert sorted(names(in_directory)) == sorted(names(in_memory))
             sizes = {meta.key: meta.size for meta in in_memory if not isinstance(meta, str)}
-            assert sizes == {meta.key: meta.size for meta in in_directory if not isinstance(meta, str)}
+            assert sizes == {
+                meta.key: meta.size for meta in in_directory if not isinstance(meta, str)
+            }
         for meta in walk(both.directory):
             if not meta.key.endswith("/"):
-                assert fetch(both.directory, whole(meta)) == meta.key.encode("utf-8", "surrogateescape")
+                assert fetch(both.directory, whole(meta)) == meta.key.encode(
+                    "utf-8", "surrogateescape"
+                )
         both.directory.close()
     finally:
         shutil.rmtree(root)
@@ -98,7 +106,12 @@ class Contract:
     def test_ranges_are_exact(self, bucket, put):
         body = os.urandom(3 * CHUNK + 17)
         meta = put("k", body)
-        for start, stop in [(0, 1), (0, len(body)), (CHUNK - 1, CHUNK + 1), (len(body) - 1, len(body))]:
+        for start, stop in [
+            (0, 1),
+            (0, len(body)),
+            (CHUNK - 1, CHUNK + 1),
+            (len(body) - 1, len(body)),
+        ]:
             told = ask(bucket, Get("k", meta.etag, start, stop))
             assert told.error is None
             assert told.body == body[start:stop]
@@ -155,7 +168,9 @@ class Contract:
             page = page_of(bucket, ListPage("", "/", first.next_token, max_keys=2))
             assert names(page.objects) == ["2", "3"]
 
-    def test_a_continued_listing_shows_what_was_put_behind_it_or_not_but_nothing_twice(self, bucket, put):
+    def test_a_continued_listing_shows_what_was_put_behind_it_or_not_but_nothing_twice(
+        self, bucket, put
+    ):
         for number in range(4):
             put(f"{number}")
         page = page_of(bucket, ListPage("", "/", max_keys=2))
@@ -269,7 +284,9 @@ def test_no_absolute_key_leads_out_of_the_directory(store, secret):
 
 
 @pytest.mark.parametrize("delimiter", ["", "/"])
-@pytest.mark.parametrize("prefix", ["link/", "link/deep/", "link", "../outside/", "a/../../outside/"])
+@pytest.mark.parametrize(
+    "prefix", ["link/", "link/deep/", "link", "../outside/", "a/../../outside/"]
+)
 def test_no_listing_leads_out_of_the_directory(root, store, secret, prefix, delimiter):
     write(root, "a/b", b"body")
     (root / "link").symlink_to(secret)
@@ -355,7 +372,9 @@ def test_a_file_that_changes_while_it_is_read_is_never_mixed(root, store, change
     assert told.body == body[:CHUNK]
 
 
-@pytest.mark.parametrize("change", [lambda path: path.unlink(), lambda path: path.rename(path.with_name("moved"))])
+@pytest.mark.parametrize(
+    "change", [lambda path: path.unlink(), lambda path: path.rename(path.with_name("moved"))]
+)
 def test_a_file_that_is_removed_while_it_is_read_is_read_to_its_end(root, store, change):
     body = os.urandom(3 * CHUNK)
     write(root, "k", body)
@@ -406,7 +425,11 @@ def test_what_may_not_be_read_is_told_and_hides_nothing_else(as_nobody):
     assert names(walk(as_nobody, "", "/")) == ["open/", "shut/"]
     assert names(walk(as_nobody, "open/", "/")) == ["open/file", "open/secret"]
     assert fetch(as_nobody, Get("open/file", "", 0, 4)) == b"body"
-    for request in (Get("open/secret", "", 0, 4), Get("shut/file", "", 0, 4), ListPage("shut/", "/")):
+    for request in (
+        Get("open/secret", "", 0, 4),
+        Get("shut/file", "", 0, 4),
+        ListPage("shut/", "/"),
+    ):
         told = ask(as_nobody, request)
         assert isinstance(told.error, AccessDenied)
         assert told.error.hint
@@ -428,7 +451,9 @@ def test_a_token_that_is_not_remembered_goes_on_all_the_same(root, store):
     for token, following in [("05/", "06/"), ("055", "06/"), ("19/", None)]:
         page = page_of(store, ListPage("", "/", token, max_keys=2))
         assert (page.prefixes[0] if page.prefixes else None) == following
-        page = page_of(store, ListPage("", "", token + "x" if token[-1] == "/" else token, max_keys=2))
+        page = page_of(
+            store, ListPage("", "", token + "x" if token[-1] == "/" else token, max_keys=2)
+        )
         assert (page.objects[0].key if page.objects else None) == (following and following + "x")
 
 

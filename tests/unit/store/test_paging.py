@@ -90,7 +90,9 @@ def test_objects_that_vanish_are_left_out(keys, delimiter, gone):
                 break
         assert token is None
         assert found == [
-            entry for entry in expected(keys, "", delimiter) if entry[0] not in vanished or entry[1] == "prefix"
+            entry
+            for entry in expected(keys, "", delimiter)
+            if entry[0] not in vanished or entry[1] == "prefix"
         ]
 
 
@@ -101,7 +103,8 @@ def test_keys_before_the_continuation_may_be_left_out():
 
 
 @pytest.mark.parametrize(
-    ("earlier", "later"), [("a-", "a/"), ("a/", "a0"), ("\uffff", "\U0001f600"), ("z", "é"), ("é", "\udcff")]
+    ("earlier", "later"),
+    [("a-", "a/"), ("a/", "a0"), ("\uffff", "\U0001f600"), ("z", "é"), ("é", "\udcff")],
 )
 def test_the_order_is_that_of_bytes(earlier, later):
     assert byte_order(earlier) < byte_order(later)
