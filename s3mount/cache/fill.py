@@ -24,6 +24,8 @@ from s3mount.store.interface import Head
 GATHER = 256 * 1024
 """Bytes written at once: below that, the page cache pays for each call (0.31 ms a MiB at 16 KiB,
 0.16 at 256 KiB)."""
+WITHHELD = 1024 * 1024
+"""A body up to this size whose checksum is told is checked before anybody reads it: the kernel keeps what was read."""
 PIECES_MAX = 1024
 """Pieces that the kernel takes in one call (IOV_MAX)."""
 
@@ -194,7 +196,7 @@ class Fill:
         if self.start == 0 and self.stop == self._owner.oid.size:
             self._crc = head.crc32
             # A small body that can be checked is checked before anybody reads it: its end is near.
-            self.withheld = head.crc32 is not None and self.stop <= GATHER
+            self.withheld = head.crc32 is not None and self.stop <= WITHHELD
 
     def write(self, chunk: bytes) -> None:
         """Take the next bytes; readers can have them when this returns."""

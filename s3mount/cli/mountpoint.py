@@ -74,6 +74,10 @@ def _look_inside(facts: Facts) -> Facts:
     path, problem, is_directory, is_empty = facts.path, 0, True, True
     try:
         is_directory = stat.S_ISDIR(os.stat(path).st_mode)
+        if facts.at is not None:
+            os.statvfs(
+                path
+            )  # the kernel knows the root's attributes by heart; this goes to the daemon
         if is_directory and facts.at is None:
             with os.scandir(path) as entries:
                 is_empty = next(entries, None) is None

@@ -53,18 +53,20 @@ def _unmount(path: Path, *, lazy: bool, force: bool) -> None:
         pid = _daemon_of(path)
     except DaemonGone:
         return detach.detach(path, lazy=True)
+    # Afterwards nothing tells any more which mount a file of theirs is in.
+    users = _users(path, pid) if lazy else []
     if force:
         detach.break_connection(mount)
     try:
         detach.detach(path, lazy=lazy or force)
     except detach.Busy as busy:
-        raise _with_holders(busy, path) from busy
+        raise _with_users(busy, path, pid) from busy
     if mount_at(read_mounts(), path) == mount:
         raise MountError(f"{path} is still mounted", hint=f"s3mount unmount --force {path}")
     if pid is None:
         return None
-    if lazy and (still := processes.holders(str(path))):
-        click.echo(f"s3mount: {path} is used on until {_named(still)} is done", err=True)
+    if users:
+        click.echo(f"s3mount: {path} is used on until {_named(users)} is done", err=True)
         return None
     return _wait_for(pid, path, force=force)
 
@@ -96,8 +98,13 @@ def _daemon_of(path: Path) -> int | None:
     return pid if isinstance(pid, int) and processes.is_s3mount(pid) else None
 
 
-def _with_holders(busy: detach.Busy, path: Path) -> detach.Busy:
-    found = processes.holders(str(path))
+def _users(path: Path, daemon: int | None) -> list[processes.Holder]:
+    """Who uses a mount; its daemon holds the directory that lies under it, which is no use of the mount."""
+    return [each for each in processes.holders(str(path)) if each.pid != daemon]
+
+
+def _with_users(busy: detach.Busy, path: Path, daemon: int | None) -> detach.Busy:
+    found = _users(path, daemon)
     by = f" by {_named(found)}" if found else ""
     ways = f"s3mount unmount --lazy {path} waits for them, --force does not"
     return detach.Busy(f"{busy.message}{by}", hint=ways)

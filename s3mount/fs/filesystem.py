@@ -76,6 +76,7 @@ class FileSystem:
         walker: gets neighbours ready.
         deadline: seconds that a request of the kernel may wait at the most.
         started_ns: the time of the mount, which directories show as theirs.
+        on_outdated: told, on any thread, of a name in a directory's inode that is another version by now.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class FileSystem:
         *,
         deadline: float,
         started_ns: int,
+        on_outdated: Callable[[int, bytes], None] = lambda parent, name: None,
     ) -> None:
         self.counters = Counters()
         self.inodes = InodeTable(prefix)
@@ -94,6 +96,7 @@ class FileSystem:
         self._reader = reader
         self._walker = walker
         self._deadline = deadline
+        self._on_outdated = on_outdated
         self._started_ns = started_ns
         self._files: dict[int, FileHandle] = {}
         self._directories: dict[int, DirectoryHandle] = {}
@@ -294,6 +297,7 @@ class FileSystem:
             inode.is_outdated = True
             parent = inode.entry.key.rpartition("/")[0]
             self._catalog.outdate(parent + "/" if parent else "", inode.entry.name)
+            self._on_outdated(inode.parent, inode.entry.name)
 
         return outdate
 

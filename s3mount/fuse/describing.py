@@ -16,6 +16,7 @@ from s3mount.fs.filesystem import FileSystem
 from s3mount.fs.reading import Reader
 from s3mount.listing.catalog import Catalog
 from s3mount.listing.names import encode
+from s3mount.metrics import Incident
 from s3mount.transfer.engine import Engine
 
 XATTR_MAX = 60_000
@@ -109,7 +110,7 @@ def _report(parts: Parts) -> dict[str, Any]:
         },
         "metadata": {**parts.catalog.totals(), "inodes": len(parts.filesystem.inodes)},
         "open_files": parts.reader.open_count(),
-        "errors": [_incident(incident) for incident in parts.engine.counters.incidents()],
+        "errors": _incidents(parts.engine.counters.incidents()),
         "conflicts": {"count": twins.count, "names": [_shown(key) for key in twins.examples]},
         "unspellable": {
             "count": unspellable.count,
@@ -119,8 +120,14 @@ def _report(parts: Parts) -> dict[str, Any]:
     }
 
 
-def _incident(incident: Any) -> dict[str, Any]:  # noqa: ANN401 - a NamedTuple of plain values
-    return {**incident._asdict(), "key": _shown(incident.key)}
+def _incidents(incidents: list[Incident]) -> list[dict[str, Any]]:
+    """Oldest first; the same thing that happened again stands once, with its newest time and how often."""
+    merged: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for incident in incidents:
+        same = (incident.what, incident.key, incident.message)
+        times = merged.pop(same, {"times": 0})["times"] + 1
+        merged[same] = {**incident._asdict(), "key": _shown(incident.key), "times": times}
+    return list(merged.values())
 
 
 def _shown(key: str) -> str:

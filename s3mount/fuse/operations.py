@@ -8,7 +8,7 @@ import errno
 import functools
 import logging
 import stat
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
 
 import pyfuse3
@@ -176,7 +176,7 @@ class Operations(pyfuse3.Operations):  # type: ignore[misc, unused-ignore]
     @total
     async def getxattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> bytes:
         """One extended attribute."""
-        value = self._xattrs.value(inode, name)
+        value = await self._xattrs.value(inode, name)
         if value is None:
             raise pyfuse3.FUSEError(pyfuse3.ENOATTR)
         return value
@@ -218,7 +218,7 @@ class ExtendedAttributes:
         self,
         describe: Callable[[int], dict[bytes, bytes]],
         status: Callable[[], bytes],
-        refresh: Callable[[int], bytes],
+        refresh: Callable[[int], Awaitable[bytes]],
     ) -> None:
         self._describe = describe
         self._status = status
@@ -228,12 +228,12 @@ class ExtendedAttributes:
         """What ``listxattr`` shows."""
         return list(self._describe(inode))
 
-    def value(self, inode: int, name: bytes) -> bytes | None:
+    async def value(self, inode: int, name: bytes) -> bytes | None:
         """One attribute, None when there is none of this name."""
         if not name.startswith(b"user.s3"):
             return None
         if name == STATUS_XATTR:
             return self._status()
         if name == REFRESH_XATTR:
-            return self._refresh(inode)
+            return await self._refresh(inode)
         return self._describe(inode).get(name)

@@ -4,6 +4,7 @@ Nothing is assigned after construction and nothing is global: what a mount needs
 and goes with it, whatever ends the mount.
 """
 
+import fcntl
 import gc
 import logging
 import os
@@ -11,20 +12,20 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import fields
 from pathlib import Path
 
 import pyfuse3
 import trio
 
 from s3mount.cache.cache import Cache, Limits
-from s3mount.config import MountOptions
+from s3mount.config import OPTIONS, MountOptions
 from s3mount.errors import MountError
 from s3mount.fs.awaiting import settled
 from s3mount.fs.filesystem import FileSystem
 from s3mount.fs.reading import Reader
 from s3mount.fs.walking import Walker
 from s3mount.fuse.describing import Parts, describe_inode, now, status
+from s3mount.fuse.forgetting import forget_names, forget_soon
 from s3mount.fuse.operations import ExtendedAttributes, Operations, Ownership
 from s3mount.listing.catalog import Catalog
 from s3mount.listing.shelf import ShelfSettings
@@ -48,6 +49,8 @@ being parsed hold up a read that is ready."""
 IDLE_TASKS = 8
 """Tasks that wait for the kernel's next request. pyfuse3 ends those beyond it, and with one it would start and end a
 task for nearly every request."""
+GRACE = 1.0
+"""Seconds that requests under way have to end after a signal; a store that does not answer must not hold up the end."""
 CREDENTIALS_EVERY = 30.0
 CACHE_EVERY = 1.0
 
@@ -120,10 +123,11 @@ def _assemble(
         catalog,
         reader,
         walker,
+        on_outdated=forget_soon,
         deadline=options.request_timeout,
         started_ns=int(started * 1e9),
     )
-    shown = {field.name: str(getattr(options, field.name)) for field in fields(options)}
+    shown = {each.attribute: each.write(getattr(options, each.attribute)) for each in OPTIONS}
     return Parts(source, started, shown, filesystem, reader, catalog, engine, cache)
 
 
@@ -131,10 +135,10 @@ async def _run(
     parts: Parts, mountpoint: Path, options: MountOptions, ready: Callable[[], None]
 ) -> None:
     offload = Offload(1)
-    with _mounted(parts, mountpoint, options):
+    with _mounted(parts, mountpoint, options, offload):
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_end_on_signal)
+                nursery.start_soon(_end_on_signal, nursery)
                 nursery.start_soon(_serve_kernel, nursery)
                 # From another thread: whoever touches the mount waits for an answer from this loop.
                 await settled(offload.submit(lambda: _read_ahead(mountpoint)))
@@ -150,38 +154,60 @@ async def _serve_kernel(nursery: trio.Nursery) -> None:
     nursery.cancel_scope.cancel()
 
 
-async def _end_on_signal() -> None:
+async def _end_on_signal(nursery: trio.Nursery) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         async for number in signals:
             log.info("unmounting: %s", signal.Signals(number).name)
             pyfuse3.terminate()
-            return
+            await trio.sleep(GRACE)
+            nursery.cancel_scope.cancel()
 
 
 @contextmanager
-def _mounted(parts: Parts, mountpoint: Path, options: MountOptions) -> Iterator[None]:
+def _mounted(
+    parts: Parts, mountpoint: Path, options: MountOptions, offload: Offload
+) -> Iterator[None]:
     """Mounted inside, unmounted afterwards, whatever happens inside."""
-    operations = _operations(parts, options)
+    operations = _operations(parts, options, offload)
+    with _claimed(mountpoint):
+        try:
+            pyfuse3.init(operations, os.fspath(mountpoint), _mount_options(parts.source, options))
+        except RuntimeError as error:
+            raise MountError(
+                f"FUSE refuses to mount on {mountpoint}: {error}",
+                hint="Run `s3mount doctor`: it says what is missing.",
+            ) from error
+        try:
+            yield
+        finally:
+            pyfuse3.close(unmount=True)
+
+
+@contextmanager
+def _claimed(mountpoint: Path) -> Iterator[None]:
+    """Hold the directory itself, so that of two commands that mount on it at the same moment one is refused."""
+    taken = MountError(f"{mountpoint} is already mounted", hint=f"s3mount unmount {mountpoint}")
+    descriptor = os.open(mountpoint, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        pyfuse3.init(operations, os.fspath(mountpoint), _mount_options(parts.source, options))
-    except RuntimeError as error:
-        raise MountError(
-            f"FUSE refuses to mount on {mountpoint}: {error}",
-            hint="Run `s3mount doctor`: it says what is missing.",
-        ) from error
-    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise taken from None
+        # The other one may have mounted before this one looked at the directory.
+        if os.path.ismount(mountpoint):
+            raise taken
         yield
     finally:
-        pyfuse3.close(unmount=True)
+        os.close(descriptor)
 
 
-def _operations(parts: Parts, options: MountOptions) -> Operations:
-    def refresh(number: int) -> bytes:
+def _operations(parts: Parts, options: MountOptions, offload: Offload) -> Operations:
+    async def refresh(number: int) -> bytes:
         directories, names = parts.filesystem.refresh(number)
-        for parent, name in names:
-            # From a thread of its own: the kernel may hold the directory's lock until we have answered.
-            pyfuse3.invalidate_entry_async(parent, name, ignore_enoent=True)
-        return f"{directories} directories forgotten".encode()
+        await forget_names(offload, names)
+        return (
+            f"{directories} {'directory' if directories == 1 else 'directories'} forgotten".encode()
+        )
 
     xattrs = ExtendedAttributes(
         lambda number: describe_inode(parts, number), lambda: status(parts), refresh

@@ -72,7 +72,7 @@ class Catalog:
             if future is None:
                 future = self._ask(prefix, name)
             # While the endpoint does not answer nobody waits for it who can be told what was true last.
-            old = self._shelf.old(prefix, name) if self._is_failing else None
+            old = self._shelf.old(prefix, name, self._clock()) if self._is_failing else None
         return future if old is None else _resolved(old)
 
     def open_listing(self, prefix: str) -> Listing:
@@ -330,7 +330,7 @@ class Catalog:
     def _fail(self, prefix: str, name: bytes, error: StoreError, future: "Future[Answer]") -> None:
         """Answer with what was known where the endpoint does not; its refusals stand."""
         with self._lock:
-            old = self._shelf.old(prefix, name) if error.retryable else None
+            old = self._shelf.old(prefix, name, self._clock()) if error.retryable else None
         if old is not None:
             future.set_result(old)
         else:

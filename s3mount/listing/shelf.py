@@ -145,13 +145,21 @@ class Shelf:
         listing.patience = PATIENCE
         return self.aged(listing.directory.find(name), told_at, now)
 
-    def old(self, prefix: str, name: bytes) -> Answer | None:
-        """What was known of a name, whatever its age."""
+    def old(self, prefix: str, name: bytes, now: float) -> Answer | None:
+        """What was known of a name, whatever its age; but that it does not exist, only within the metadata TTL.
+
+        An outage must not look as if something had been deleted, or had never been there.
+        """
         listing = self._listing_of(prefix, name)
         learned = self._names.get((prefix, name))
         if learned is not None and (listing is None or learned.at >= listing.name_told_at(name)):
-            return Answer(learned.entry, OLD_TTL)
-        return Answer(listing.directory.find(name), OLD_TTL) if listing is not None else None
+            entry, at = learned
+        elif listing is not None:
+            entry, at = listing.directory.find(name), listing.name_told_at(name)
+        else:
+            return None
+        is_trusted = now < at + self._settings.metadata_ttl
+        return Answer(entry, OLD_TTL) if entry is not None or is_trusted else None
 
     def aged(self, entry: Entry | None, at: float, now: float) -> Answer | None:
         """An answer of a certain age, None when it is too old."""

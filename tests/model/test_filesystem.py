@@ -26,6 +26,7 @@ places = st.integers(0, 10**6)
 operations = st.one_of(
     st.tuples(st.just("put"), keys, bodies),
     st.tuples(st.just("overwrite"), places, bodies),
+    st.tuples(st.just("alter"), places),
     st.tuples(st.just("delete"), places),
     st.tuples(st.just("lookup"), places, st.one_of(st.sampled_from(NAMES), places)),
     st.tuples(st.just("readdir"), places, st.booleans()),
@@ -63,6 +64,14 @@ class Kernel:
     def overwrite(self, place, drawn):
         if self.bucket:
             self.put(self.pick(sorted(self.bucket), place), drawn)
+
+    def alter(self, place):
+        """Another version of the same size."""
+        if any(self.bucket.values()):
+            key = self.pick(sorted(key for key, body in self.bucket.items() if body), place)
+            body = self.bucket[key]
+            self.bucket[key] = bytes([body[0] ^ 1]) + body[1:]
+            self.ground.put(key, self.bucket[key])
 
     def delete(self, place):
         if self.bucket:

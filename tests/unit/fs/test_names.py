@@ -237,7 +237,6 @@ async def test_refresh_forgets_below_and_names_what_the_kernel_must_forget(groun
     assert sorted(names) == sorted(
         [
             (directory.inode, b"b"),
-            (directory.inode, b"e"),
             (below.inode, b"c"),
             (directory.inode, b"nothing"),
         ]

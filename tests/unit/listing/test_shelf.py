@@ -38,8 +38,9 @@ def test_what_is_listed_is_believed_for_its_time_and_what_is_not_for_a_shorter_o
     assert shelf.known("d/", b"b", 110.0) is None
     assert shelf.fresh_listing("d/", 110.0)
     assert shelf.fresh_listing("d/", 160.0) is None
-    assert shelf.old("d/", b"a").entry.name == b"a"
-    assert shelf.old("d/", b"b") == (None, OLD_TTL)
+    assert shelf.old("d/", b"a", 10_000.0).entry.name == b"a"
+    assert shelf.old("d/", b"b", 159.9) == (None, OLD_TTL)
+    assert shelf.old("d/", b"b", 160.0) is None, "an outage must not look like a deletion"
 
 
 @given(st.floats(0, 100), st.floats(0, 100), st.floats(0, 200))
@@ -70,10 +71,11 @@ def test_of_two_answers_the_newer_one_counts(shelf):
     shelf.learn("d/", b"a", None, 0.0)
     listing_of(at=1.0, shelf=shelf)
     assert shelf.known("d/", b"a", 2.0).entry.name == b"a"
-    assert shelf.old("d/", b"a").entry.name == b"a"
+    assert shelf.old("d/", b"a", 2.0).entry.name == b"a"
     shelf.learn("d/", b"a", None, 3.0)
     assert shelf.known("d/", b"a", 4.0).entry is None
-    assert shelf.old("d/", b"a").entry is None
+    assert shelf.old("d/", b"a", 4.0).entry is None
+    assert shelf.old("d/", b"a", 100.0) is None
 
 
 def test_an_entry_of_a_listing_gives_way_to_what_was_learned_since(shelf):
@@ -135,7 +137,7 @@ def test_forgetting_takes_all_below_and_nothing_beside(shelf):
     for prefix, is_known in {"": True, "d/": False, "d/e/": False, "d-/": True, "e/": True}.items():
         for name in (b"a", b"x"):
             assert (shelf.known(prefix, name, 1.0) is not None) == is_known
-            assert (shelf.old(prefix, name) is not None) == is_known
+            assert (shelf.old(prefix, name, 1.0) is not None) == is_known
     assert shelf.forget("") == 3
     assert shelf.totals() == {"directories": 0, "entries": 0}
 

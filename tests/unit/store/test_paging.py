@@ -34,12 +34,13 @@ def expected(keys, prefix, delimiter):
 
 def pages(keys, prefix, delimiter, max_keys, start_after=""):
     token = None
-    while True:
+    for _ in range(len(keys) + 2):
         page = fold_page(keys, ListPage(prefix, delimiter, token, start_after, max_keys), meta_of)
         yield page
         token = page.next_token
         if token is None:
             return
+    raise AssertionError("the listing does not end")
 
 
 def entries(page):
