@@ -212,8 +212,13 @@ class FileSystem:
             return b""
         data = self._reader.read_now(handle, offset, stop)
         if data is None:
-            async with self._in_time(f"read of {handle.object.meta.key!r}"):
-                data = await self._reader.read(handle, offset, stop)
+            try:
+                async with self._in_time(f"read of {handle.object.meta.key!r}"):
+                    data = await self._reader.read(handle, offset, stop)
+            except ObjectChanged:
+                # One version may have two names; whoever opened it first was told, this inode perhaps not.
+                self._outdater(self.inodes.get(handle.inode))()
+                raise
         if len(data) != stop - offset:
             raise AssertionError(f"{len(data)} bytes for {offset} to {stop}")
         self.counters.add("bytes.read", stop - offset)

@@ -96,7 +96,8 @@ class Catalog:
     def warm(self, prefix: str) -> bool:
         """Have the first page of a directory that will probably be read; whether a request was needed."""
         with self._lock:
-            if self._shelf.fresh_listing(prefix, self._clock()) or prefix in self._under_way:
+            is_there = self._shelf.fresh_listing(prefix, self._clock()) or prefix in self._under_way
+            if is_there or not self._shelf.believes:
                 return False
             self._fetch(self._relist(prefix), Urgency.SOON)
             return True
@@ -176,8 +177,6 @@ class Catalog:
 
     def _note_miss(self, prefix: str, name: bytes) -> None:
         """A name behind the reach of a long listing was asked for: names behind it may be next."""
-        if not self._shelf.trusts_listings():
-            return
         if not self._shelf.believes:
             return  # its pages would be too old before anybody asked for them
         listing = self._shelf.fresh_listing(prefix, self._clock()) or self._relist(prefix)

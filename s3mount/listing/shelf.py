@@ -187,10 +187,6 @@ class Shelf:
         """Whether a listing may be trusted."""
         return self.remaining_ttl(listing, now) > 0.0
 
-    def trusts_listings(self) -> bool:
-        """Whether what a listing says may answer anything after it."""
-        return self._settings.metadata_ttl > 0.0
-
     def is_long(self, prefix: str) -> bool:
         """Whether a directory is known to be longer than a page."""
         return prefix in self._long

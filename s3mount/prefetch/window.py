@@ -101,7 +101,9 @@ class Window:
     def _parts(self) -> list[Span]:
         """The parts between what was asked for and the far side of the window."""
         goal = min(self.size, self.expected + self.ahead)
-        part = max(PART_MIN, min(PART_MAX, self.ahead // PARTS))
+        # Powers of two: parts end at multiples of their size, and so a larger part begins where a smaller one ended
+        # without a sliver in between.
+        part = max(PART_MIN, min(PART_MAX, _power_of_two(self.ahead // PARTS)))
         begin = max(self.asked_to, self.expected)
         parts = []
         # Short of a whole part it is better to wait than to ask for a sliver, but for the object's own tail.
@@ -112,3 +114,8 @@ class Window:
         if parts:
             self.asked_to = begin
         return parts
+
+
+def _power_of_two(amount: int) -> int:
+    """The largest power of two up to ``amount``, 0 for 0."""
+    return 1 << (amount.bit_length() - 1) if amount else 0

@@ -301,9 +301,6 @@ async def test_a_change_back_to_the_same_bytes_is_readable_again(ground):
     ground.fs.close(handle)
 
 
-@pytest.mark.xfail(
-    raises=ExceptionGroup, reason="a version tells only the inode that opened it first"
-)
 async def test_a_change_is_noticed_for_every_name_of_a_version(ground):
     """`k` becomes `k.s3object` when a directory `k` appears: two inodes of one version."""
     old = body_of(4 * MIB, 1)

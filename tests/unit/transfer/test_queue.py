@@ -74,12 +74,14 @@ class QueueModel(RuleBasedStateMachine):
         self.running: set[Flight] = set()
         self.delayed: set[Flight] = set()
         self.now = 0.0
+        self.added: list[Flight] = []  # in an order that a replay repeats
 
     @rule(target=flights, urgency=st.sampled_from(Urgency))
     def add(self, urgency):
         added = flight(urgency)
         self.queue.add(added)
         self.waiting.add(added)
+        self.added.append(added)
         return added
 
     @rule(promoted=flights, urgency=st.sampled_from(Urgency))
@@ -112,7 +114,8 @@ class QueueModel(RuleBasedStateMachine):
     @rule(data=st.data(), seconds=st.floats(0, 5))
     def delay(self, data, seconds):
         if self.running:
-            failed = data.draw(st.sampled_from(sorted(self.running, key=id)))
+            running = [added for added in self.added if added in self.running]
+            failed = data.draw(st.sampled_from(running))
             self.queue.delay(failed, self.now + seconds)
             self.running.discard(failed)
             self.delayed.add(failed)
