@@ -100,7 +100,7 @@ def test_who_uses_a_directory(point):
         child.stdout.readline()
         found = [holder for holder in processes.holders(str(point)) if holder.pid == child.pid]
         assert found == [(child.pid, found[0].name, str(point))]
-        busy = unmount._with_holders(Busy(f"{point} is in use"), point)
+        busy = unmount._with_users(Busy(f"{point} is in use"), point, None)
         assert f"(pid {child.pid}: {point})" in busy.message
         assert "--lazy" in busy.hint
         assert not processes.wait_gone(child.pid, 0.05)
