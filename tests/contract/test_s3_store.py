@@ -460,10 +460,15 @@ class RawServer:
                 threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection):
+        if self._tls:
+            # The handshake comes when something owns the socket that it may fail on.
+            connection = self._tls.wrap_socket(
+                connection, server_side=True, do_handshake_on_connect=False
+            )
+            self._sockets.append(connection)
         with contextlib.suppress(OSError), connection:
             if self._tls:
-                connection = self._tls.wrap_socket(connection, server_side=True)
-                self._sockets.append(connection)
+                connection.do_handshake()
             while True:
                 text = b""
                 while not text.endswith(b"\r\n\r\n") and not text.startswith(TLS_HELLO):
