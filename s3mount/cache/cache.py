@@ -121,16 +121,12 @@ class Cache:
         held.shut()
 
     def maintain(self, now: float) -> None:
-        """Count, evict and clean up; call about every second and whenever `wait_for_work` says so.
+        """Count, evict and clean up; call about every second and whenever `attention` is set.
 
         Args:
             now: seconds since the epoch, as files and other processes count them.
         """
         self._housekeeping.run(now)
-
-    def wait_for_work(self, timeout: float) -> bool:
-        """Sleep until `maintain` has something to do at once; False when the time is over first."""
-        return self._shared.space.attention.wait(timeout)
 
     @property
     def attention(self) -> threading.Event:
