@@ -17,7 +17,7 @@ from s3mount.cache.layout import ByteRange, ObjectId
 from s3mount.cache.place import ALREADY_THERE, Place
 from s3mount.cache.shared import Shared
 from s3mount.cache.trailer import Damaged, charge, identity_prefix
-from s3mount.errors import StoreError
+from s3mount.errors import CacheFull, S3MountError, StoreError
 
 RWF_NOWAIT = 8
 """Of preadv2: fail rather than wait for the disk. A constant of Linux, which `os` has only where
@@ -121,9 +121,21 @@ class CachedObject:
                 gaps = self._gaps(start, stop)
             return gaps
 
-    def begin_fill(self, start: int, stop: int) -> Fill:
-        """Announce bytes ``start`` to ``stop``; what is returned must be finished or failed."""
-        fill = Fill(self, self._shared, start, stop)
+    def begin_fill(
+        self,
+        start: int,
+        stop: int,
+        settled: Callable[[S3MountError | None], None] | None = None,
+    ) -> Fill:
+        """Announce bytes ``start`` to ``stop``; what is returned must be finished or failed.
+
+        Args:
+            start: the first byte.
+            stop: the byte behind the last.
+            settled: called once, on the thread that writes, when the fill is over: with None when its bytes are in the
+                cache for others too, with `CacheFull` when there was no room for them, else with what went wrong.
+        """
+        fill = Fill(self, self._shared, start, stop, settled)
         self._registry.hold(self)
         with self._lock:
             self._fills.append(fill)
@@ -223,6 +235,8 @@ class CachedObject:
                 due = self._due(fill)
         for waiter in due:
             waiter.fire(error)
+        if fill.settled is not None:
+            fill.settled(error or self._unkept(fill))
         self._registry.let_go(self)
 
     def forget(self, fill: Fill) -> None:
@@ -232,6 +246,15 @@ class CachedObject:
                 return
             self._streamed.remove(fill)
         fill.release()
+
+    def _unkept(self, fill: Fill) -> CacheFull | None:
+        """Why whole bytes are not in the cache, None when they are."""
+        if not fill.spilled:
+            return None
+        return CacheFull(
+            f"the cache has no room for {self.oid.key!r}",
+            hint="raise --cache-size, lower --cache-min-free, or make room with s3mount cache prune",
+        )
 
     # Under the lock.
 

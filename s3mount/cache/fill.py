@@ -18,7 +18,7 @@ from s3mount.cache.extent import OpenFile, read_fully
 from s3mount.cache.layout import ByteRange, ObjectId
 from s3mount.cache.shared import Shared
 from s3mount.cache.trailer import BLOCK, RunningSums, charge, encode, identity, trailer_size
-from s3mount.errors import BadBody, StoreError
+from s3mount.errors import BadBody, S3MountError, StoreError
 from s3mount.store.interface import Head
 
 GATHER = 256 * 1024
@@ -145,6 +145,7 @@ class Fill:
         "offsets",
         "pos",
         "ready",
+        "settled",
         "spilled",
         "start",
         "stop",
@@ -156,9 +157,17 @@ class Fill:
         "written_bytes",
     )
 
-    def __init__(self, owner: Owner, shared: Shared, start: int, stop: int) -> None:
+    def __init__(
+        self,
+        owner: Owner,
+        shared: Shared,
+        start: int,
+        stop: int,
+        settled: Callable[[S3MountError | None], None] | None = None,
+    ) -> None:
         self.start = start
         self.stop = stop
+        self.settled = settled
         # Guarded by the object's lock.
         # Invariants: start + written_bytes + tail_bytes == pos; ready <= pos.
         self.pos = start

@@ -31,8 +31,8 @@ from s3mount.fuse.operations import ExtendedAttributes, Operations, Ownership
 from s3mount.listing.catalog import Catalog
 from s3mount.listing.shelf import ShelfSettings
 from s3mount.metrics import Counters
-from s3mount.store.interface import Store, StoreSettings
-from s3mount.store.open import Source, open_store, parse_source
+from s3mount.store.interface import Store
+from s3mount.store.open import Source, open_store, parse_source, settings_of
 from s3mount.store.probe import ask
 from s3mount.store.s3 import S3Store
 from s3mount.transfer.engine import Engine, EngineSettings
@@ -76,7 +76,7 @@ def serve(
         S3MountError: it cannot be mounted, with what to do about it.
     """
     source = parse_source(source_text)
-    settings = _store_settings(options)
+    settings = settings_of(options)
     prefix = _joined(source.prefix, options.prefix)
     store = open_store(source, settings)
     if isinstance(store, S3Store):
@@ -228,21 +228,6 @@ def _mount_options(source: str, options: MountOptions) -> set[str]:
     if options.allow_other:
         chosen.add("allow_other")
     return chosen
-
-
-def _store_settings(options: MountOptions) -> StoreSettings:
-    return StoreSettings(
-        endpoint_url=options.endpoint_url,
-        region=options.region,
-        profile=options.profile,
-        no_sign_request=options.no_sign_request,
-        requester_pays=options.requester_pays,
-        addressing_style=options.addressing_style,
-        ca_bundle=str(options.ca_bundle or ""),
-        connections=options.concurrency,
-        connect_timeout=min(5.0, options.request_timeout / 2),
-        stall_timeout=min(15.0, options.request_timeout / 2),
-    )
 
 
 def _joined(prefix: str, more: str) -> str:

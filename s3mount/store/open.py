@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from s3mount.config import MountOptions
 from s3mount.errors import ConfigError
 from s3mount.store.directory import DirectoryStore
 from s3mount.store.endpoint import EXPRESS_SUFFIX
@@ -51,6 +52,22 @@ def parse_source(text: str) -> Source:
         hint = "name the bucket here and the server with --endpoint-url"
         raise ConfigError(f"{text!r} is an address, not a bucket", hint=hint)
     raise ConfigError(f"{text!r}: {scheme[1]} stores are not known", hint=_FORMS)
+
+
+def settings_of(options: MountOptions) -> StoreSettings:
+    """What the options say about how to reach a store."""
+    return StoreSettings(
+        endpoint_url=options.endpoint_url,
+        region=options.region,
+        profile=options.profile,
+        no_sign_request=options.no_sign_request,
+        requester_pays=options.requester_pays,
+        addressing_style=options.addressing_style,
+        ca_bundle=str(options.ca_bundle or ""),
+        connections=options.concurrency,
+        connect_timeout=min(5.0, options.request_timeout / 2),
+        stall_timeout=min(15.0, options.request_timeout / 2),
+    )
 
 
 def open_store(source: Source, settings: StoreSettings) -> Store:

@@ -33,10 +33,12 @@ class EngineSettings(NamedTuple):
     Attributes:
         connections: requests under way at once at the most.
         retry: when a failed request is made again.
+        shares: how the connections are divided; `Shares.of` where nobody says.
     """
 
     connections: int = 64
     retry: RetryPolicy = RetryPolicy()
+    shares: Shares | None = None
 
 
 class Engine:
@@ -61,7 +63,7 @@ class Engine:
         self.counters = Counters()
         self._settings = settings
         self._on_expired = on_expired
-        self._queue = RequestQueue(Shares.of(settings.connections))
+        self._queue = RequestQueue(settings.shares or Shares.of(settings.connections))
         self._inbox: deque[Callable[[], None]] = deque()
         self._sleeping = False
         self._stopping = False
@@ -109,6 +111,10 @@ class Engine:
         """Stop a flight; its sink or callback is told `Cancelled` unless it has ended before."""
         self._post(lambda: self._cancel(flight))
 
+    def call(self, word: Callable[[], None]) -> None:
+        """Run ``word`` on the engine's thread, after everything that was asked for before."""
+        self._post(word)
+
     def _post(self, word: Callable[[], None]) -> None:
         self._inbox.append(word)
         # The thread says that it will sleep before it looks into the inbox for the last time, so either it sees this
@@ -135,7 +141,10 @@ class Engine:
 
     def _read_inbox(self) -> None:
         for _ in range(len(self._inbox)):
-            self._inbox.popleft()()
+            try:
+                self._inbox.popleft()()
+            except Exception:
+                log.exception("what was to be done on the engine's thread failed")
 
     def _time_to_next(self) -> float:
         due = self._queue.next_due()

@@ -1,0 +1,1 @@
+"""Whole prefixes at once: into the cache, or into plain files."""

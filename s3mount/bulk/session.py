@@ -1,0 +1,82 @@
+"""What every bulk command works with: a store, an engine and the cache, opened and closed together."""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
+
+from s3mount.cache.cache import Cache, Limits
+from s3mount.config import MountOptions
+from s3mount.metrics import Counters
+from s3mount.store.interface import Store
+from s3mount.store.open import Source, open_store, settings_of
+from s3mount.transfer.engine import Engine, EngineSettings
+from s3mount.transfer.housekeeping import Chore, Housekeeper, Worker
+from s3mount.transfer.queue import Shares
+from s3mount.transfer.retry import RetryPolicy
+
+LISTS = 32
+"""Listing requests at once, beside those of the objects: they are short, and everything else waits for them."""
+CREDENTIALS_EVERY = 30.0
+CACHE_EVERY = 1.0
+
+
+class Session(NamedTuple):
+    """An open store and what serves it.
+
+    Attributes:
+        source: what was named.
+        engine: sends every request; objects are WARM, listings NEEDED.
+        cache: shared with every mount and command on this machine.
+        writer: does what is to be done on disk, job after job.
+    """
+
+    source: Source
+    store: Store
+    engine: Engine
+    cache: Cache
+    writer: Worker
+
+
+@contextmanager
+def opened(source: Source, options: MountOptions, *, jobs: int) -> Iterator[Session]:
+    """Open a source for a bulk command.
+
+    Args:
+        source: see `store.open.parse_source`.
+        options: where and how; ``options.concurrency`` is not used.
+        jobs: requests for objects at once at the most.
+
+    Raises:
+        S3MountError: the store or the cache cannot be used.
+    """
+    settings = settings_of(options)._replace(connections=jobs + LISTS)
+    with ExitStack() as stack:
+        store = open_store(source, settings)
+        limits = Limits(options.cache_size, options.cache_min_free, options.memory_limit)
+        writer = Worker("s3mount-writer")
+        cache = Cache(options.cache_dir, limits, counters=Counters(), run=writer.submit)
+        stack.callback(cache.close)
+        stack.enter_context(writer)
+        housekeeper = stack.enter_context(Housekeeper(_chores(cache, store), cache.attention))
+        engine = Engine(
+            store,
+            EngineSettings(
+                jobs + LISTS,
+                RetryPolicy(patience=options.request_timeout),
+                Shares(needed=jobs + LISTS, soon=jobs, warm=jobs),
+            ),
+            on_expired=lambda: housekeeper.hurry("credentials"),
+        )
+        stack.enter_context(engine)
+        yield Session(source, store, engine, cache, writer)
+
+
+def _chores(cache: Cache, store: Store) -> list[Chore]:
+    books = Chore(
+        "the cache's books",
+        CACHE_EVERY,
+        lambda: cache.maintain(time.time()),  # noqa: TID251 - the cache's clock is the files'
+        is_urgent=cache.attention.is_set,
+    )
+    return [books, Chore("credentials", CREDENTIALS_EVERY, store.renew)]
