@@ -65,7 +65,18 @@ class ExtentMap(Generic[SpanT]):
 
     def adding(self, span: SpanT) -> Self:
         """This map and one extent more."""
-        return type(self)((*self._spans, span))
+        number = bisect_right(self._starts, span.start)
+        if number and self._spans[number - 1].stop >= span.stop:
+            return self
+        behind = number
+        while behind < len(self._spans) and self._spans[behind].stop <= span.stop:
+            behind += 1
+        if number and self._starts[number - 1] == span.start:
+            number -= 1
+        grown = type(self)()
+        grown._spans = (*self._spans[:number], span, *self._spans[behind:])
+        grown._starts = [*self._starts[:number], span.start, *self._starts[behind:]]
+        return grown
 
     def without(self, span: SpanT) -> Self:
         """This map without one extent."""

@@ -19,6 +19,11 @@ TRIES = 4
 """Times that a place is looked for again while others evict or commit there."""
 ALREADY_THERE = -1
 NOTHING: ExtentMap[Extent] = ExtentMap()
+FEW = 32
+"""Extents that are always looked for anew: that costs less than it may save."""
+PAUSE_EACH = 40_000
+"""Nanoseconds for each extent that a directory is not read again: reading takes 2,000 each, so at the most a twentieth
+of the time goes there, however many there are. What others commit meanwhile is fetched twice, which is right too."""
 CLOCK_GRAIN = 50_000_000
 """Nanoseconds for which the time of change of a directory may stand still although it changes (a
 kernel tick, and much)."""
@@ -45,6 +50,7 @@ class Place:
         "_prefix",
         "_scanned",
         "_size",
+        "_trusted_until",
         "extents",
         "path",
     )
@@ -58,6 +64,7 @@ class Place:
         self._lease: OpenFile | None = None
         self._is_directory = False
         self._scanned = 0
+        self._trusted_until = 0
         self._bad: set[int] = set()
 
     def refresh(self) -> bool:
@@ -71,7 +78,7 @@ class Place:
         if not found.st_nlink:  # somebody removed the directory by hand
             self.close()
             return self._load()
-        if found.st_mtime_ns == self._scanned:
+        if found.st_mtime_ns == self._scanned or time.monotonic_ns() < self._trusted_until:
             return False
         self._scan(found.st_mtime_ns)
         return True
@@ -118,7 +125,7 @@ class Place:
         self.extents = NOTHING
         self._lease = None
         self._is_directory = False
-        self._scanned = 0
+        self._scanned = self._trusted_until = 0
 
     def _load(self) -> bool:
         for _ in range(TRIES):
@@ -169,6 +176,8 @@ class Place:
         except OSError:
             return
         self.extents = ExtentMap(found)
+        if len(found) > FEW:
+            self._trusted_until = time.monotonic_ns() + len(found) * PAUSE_EACH
         settled = time.clock_gettime_ns(time.CLOCK_REALTIME) - changed > CLOCK_GRAIN
         self._scanned = changed if settled else 0
 

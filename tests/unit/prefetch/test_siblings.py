@@ -3,7 +3,7 @@
 import hypothesis.strategies as st
 from hypothesis import given
 
-from s3mount.prefetch.siblings import DEPTH_MAX, REST_MAX, SKIP, Walk
+from s3mount.prefetch.siblings import BATCH, DEPTH_MAX, REST_MAX, SKIP, Walk
 
 LENGTH = 1000
 
@@ -17,8 +17,17 @@ def test_a_walk_forwards_orders_ever_more():
     walk.visit(0, LENGTH)
     assert list(walk.visit(1, LENGTH)) == [2, 3, 4, 5]
     assert list(walk.visit(2, LENGTH)) == list(range(6, 11))
-    named = [index for visited in range(3, 100) for index in walk.visit(visited, LENGTH)]
-    assert named == list(range(11, 100 + DEPTH_MAX))
+    batches = [list(walk.visit(visited, LENGTH)) for visited in range(3, 100)]
+    named = [index for batch in batches for index in batch]
+    assert named == list(range(11, 11 + len(named)))
+    assert 99 + DEPTH_MAX - DEPTH_MAX // BATCH <= named[-1] <= 99 + DEPTH_MAX
+
+
+def test_a_long_walk_orders_in_batches():
+    walk = Walk()
+    batches = [len(walk.visit(index, LENGTH)) for index in range(500)]
+    late = [count for count in batches[100:] if count]
+    assert set(late) == {DEPTH_MAX // BATCH}
 
 
 def test_a_walk_backwards_is_one_too():
