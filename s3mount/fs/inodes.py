@@ -14,6 +14,8 @@ from s3mount.prefetch.siblings import Walk
 
 ROOT: Final = 1
 """The number that FUSE gives to the root."""
+_NONE: Final[dict[bytes, int]] = {}
+"""The children of every inode that has none yet: most are files, and an empty dict of their own would be 64 bytes."""
 
 
 @dataclass(slots=True, eq=False)
@@ -39,7 +41,7 @@ class Inode:
     is_outdated: bool = False
     seen_in: Directory | None = None
     reply: object = None
-    children: dict[bytes, int] = field(default_factory=dict)
+    children: dict[bytes, int] = field(default_factory=lambda: _NONE)
     file_walk: Walk | None = None
     directory_walk: Walk | None = None
 
@@ -90,6 +92,8 @@ class InodeTable:
             return known
         self._last += 1
         inode = self._inodes[self._last] = Inode(self._last, parent.number, entry)
+        if parent.children is _NONE:
+            parent.children = {}
         parent.children[entry.name] = self._last
         return inode
 
@@ -119,6 +123,7 @@ class InodeTable:
 
     def check(self) -> None:
         """Assert what must always be true: every inode is held, every child is known or was replaced."""
+        assert not _NONE
         for inode in self._inodes.values():
             assert inode.number == ROOT or inode.lookups > 0 or inode.opens > 0, inode
             for name, number in inode.children.items():

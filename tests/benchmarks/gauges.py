@@ -1,11 +1,15 @@
 """Reading what a daemon used, and making the machine ready for a fair reading."""
 
-import ctypes
-import mmap
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.benchmarks.machine import first_value
+
+FILLER_SIZE = 1 << 40
+FREE_LEFT = 1 << 30
+STEP = 1 << 20
+_STEP = bytearray(STEP)
 TICKS = os.sysconf("SC_CLK_TCK")
 KEEP_INODE = 1 << 16  # cache files above this are emptied after a run, not deleted
 
@@ -47,18 +51,39 @@ def family(pid: int) -> list[int]:
     return [pid, *(member for child in children for member in family(child))]
 
 
-def warm_memory(amount: int) -> None:
-    """Touch memory before a run: a virtual machine's host gives pages slowly the first time they are used."""
-    with mmap.mmap(-1, amount) as area:
-        view = (ctypes.c_char * amount).from_buffer(area)
-        ctypes.memset(view, 1, amount)
-        del view
+class Filler:
+    """Keeps the machine's memory full of clean page cache, as it is on one that has been up for a while.
+
+    A virtual machine's host takes free pages back and gives them again slowly, 2 ms a MiB, to whoever happens to be
+    measured then. Pages of the page cache stay, and a run that needs memory gets theirs.
+
+    Args:
+        path: where a sparse file is made, as long as any file system takes it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._at = 0
+        with path.open("wb") as file:
+            file.truncate(FILLER_SIZE)
+
+    def fill(self) -> None:
+        """Read holes until hardly any memory is free."""
+        with self._path.open("rb", buffering=0) as file:
+            while free_memory() > FREE_LEFT:
+                for _ in range(FREE_LEFT // STEP // 8):
+                    os.preadv(file.fileno(), [_STEP], self._at)
+                    self._at = (self._at + STEP) % FILLER_SIZE
+
+    def settle(self) -> None:
+        """Write back what earlier runs left, so that nobody pays for somebody else, then fill the memory."""
+        os.sync()
+        self.fill()
 
 
-def settle(amount: int) -> None:
-    """Write back what earlier runs left, so that nobody pays for somebody else, then warm the memory."""
-    os.sync()
-    warm_memory(amount)
+def free_memory() -> int:
+    """Bytes of memory that nobody uses, not even as a cache."""
+    return int(first_value("/proc/meminfo", "MemFree").removesuffix(" kB")) * 1024
 
 
 def empty_cache(folder: Path) -> None:
@@ -70,3 +95,9 @@ def empty_cache(folder: Path) -> None:
     for path in folder.rglob("*"):
         if path.is_file() and not path.is_symlink() and path.stat().st_size > KEEP_INODE:
             os.truncate(path, 0)
+
+
+def settle(amount: int) -> None:
+    """Write back what earlier runs left, then warm the memory."""
+    del amount
+    os.sync()

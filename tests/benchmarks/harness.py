@@ -83,7 +83,7 @@ class Run:
     @contextlib.contextmanager
     def mounted(self) -> Iterator[Path]:
         """Mount; what was counted and used until the mount answers is not the scenario's."""
-        gauges.settle(self._bench.warm)
+        self._bench.filler.settle()
         command = self._tool.command(self._place)
         with daemon(command, self._place.mountpoint, env=environment()) as self._mount:
             yield self._mount.path
@@ -131,7 +131,6 @@ class Bench:
         server_url: the server itself.
         root: folder for mount point and caches.
         limit: seconds that one timed part may take.
-        warm: bytes of memory touched before each mount.
         say: where progress goes.
     """
 
@@ -142,13 +141,12 @@ class Bench:
         root: Path,
         *,
         limit: float,
-        warm: int,
         say: Callable[[str], None],
     ) -> None:
         self.tree = tree
         self.root = root
         self.limit = limit
-        self.warm = warm
+        self.filler = gauges.Filler(root / "filler")
         self._server_url = server_url
         self._say = say
         self._caches: Iterator[Path] = iter(())

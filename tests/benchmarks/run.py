@@ -131,7 +131,7 @@ def main() -> None:
         served(tree, options.endpoint) as (server, what),
         scratch(root) as folder,
     ):
-        bench = Bench(tree, server.url, folder, limit=options.limit, warm=4 * shape.large, say=say)
+        bench = Bench(tree, server.url, folder, limit=options.limit, say=say)
         rows = [row.as_json() for row in bench.measure(tools, scenarios, options.far, runs)]
     results = {
         "command": " ".join(["python -m tests.benchmarks.run", *sys.argv[1:]]),
