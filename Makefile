@@ -4,16 +4,17 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.setup-stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench clean
+.PHONY: help setup demo test check bench bench-bulk clean
 
 help: ## show this list
 	@echo "s3mount: a read-through artifact filesystem for S3"
 	@echo
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  make test ARGS='-k cache -x'         some tests only"
 	@echo "  make demo ARGS=--once                the demo without waiting for Ctrl-C"
 	@echo "  make bench ARGS='--quick --only find' a short benchmark"
+	@echo "  make bench-bulk ARGS='--quick --fetch' the same for bulk commands, with their peers"
 
 setup: $(STAMP) ## install what is missing: Debian packages, a virtual environment in .venv
 
@@ -36,6 +37,9 @@ check: $(STAMP) ## format, lint, types, import ranks and the fast tests: under a
 
 bench: $(STAMP) ## measure against the other mounts that are installed (an hour; --quick: minutes)
 	@$(PY) -m tests.benchmarks.run $(ARGS)
+
+bench-bulk: $(STAMP) ## measure the bulk commands against other tools (half an hour; --quick: minutes)
+	@$(PY) -m tests.benchmarks.bulk.run $(ARGS)
 
 clean: ## remove the virtual environment, caches and build results
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

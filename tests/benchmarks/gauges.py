@@ -8,6 +8,7 @@ from tests.benchmarks.machine import first_value
 
 FILLER_SIZE = 1 << 40
 FREE_LEFT = 1 << 30
+FILL_MOST = 4 << 30
 STEP = 1 << 20
 _STEP = bytearray(STEP)
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -68,12 +69,13 @@ class Filler:
             file.truncate(FILLER_SIZE)
 
     def fill(self) -> None:
-        """Read holes until hardly any memory is free."""
+        """Read holes until hardly any memory is free, or enough for any run is warm."""
         with self._path.open("rb", buffering=0) as file:
-            while free_memory() > FREE_LEFT:
-                for _ in range(FREE_LEFT // STEP // 8):
-                    os.preadv(file.fileno(), [_STEP], self._at)
-                    self._at = (self._at + STEP) % FILLER_SIZE
+            for _ in range(FILL_MOST // STEP):
+                if free_memory() < FREE_LEFT:
+                    return
+                os.preadv(file.fileno(), [_STEP], self._at)
+                self._at = (self._at + STEP) % FILLER_SIZE
 
     def settle(self) -> None:
         """Write back what earlier runs left, so that nobody pays for somebody else, then fill the memory."""
@@ -95,9 +97,3 @@ def empty_cache(folder: Path) -> None:
     for path in folder.rglob("*"):
         if path.is_file() and not path.is_symlink() and path.stat().st_size > KEEP_INODE:
             os.truncate(path, 0)
-
-
-def settle(amount: int) -> None:
-    """Write back what earlier runs left, then warm the memory."""
-    del amount
-    os.sync()

@@ -5,10 +5,24 @@ import platform
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-
-from tests.benchmarks.tools import Tool
+from typing import Protocol
 
 CHECKOUT = Path(__file__).parents[2]
+
+
+class Tool(Protocol):
+    """A tool that is measured, of whichever benchmark."""
+
+    @property
+    def name(self) -> str:
+        """As shown."""
+
+    @property
+    def note(self) -> str:
+        """What is special about its options."""
+
+    def version_line(self) -> str:
+        """The first line of what the tool says of itself."""
 
 
 def describe(tools: Sequence[Tool]) -> dict[str, object]:

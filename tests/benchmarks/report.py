@@ -90,13 +90,13 @@ def markdown(table: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in [head, rule, *body])
 
 
-def put_into(page: Path, text: str) -> None:
-    """Replace what stands between the markers."""
-    before, begin, rest = page.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
+def put_into(page: Path, text: str, first: str = BEGIN, last: str = END) -> None:
+    """Replace what stands between the marker lines ``first`` and ``last``."""
+    before, begin, rest = page.read_text().partition(first)
+    _, end, after = rest.partition(last)
     if not begin or not end:
-        raise SystemExit(f"{page}: needs the lines {BEGIN} and {END}")
-    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+        raise SystemExit(f"{page}: needs the lines {first} and {last}")
+    page.write_text(f"{before}{first}\n{text}\n{last}{after}")
 
 
 def plot(results: Results, target: Path) -> None:
