@@ -71,7 +71,11 @@ def look(mountpoint: Path) -> None:
         shell("sha256sum", str(mountpoint / MODEL))
         after = requests(mountpoint)
         print(f"    requests to S3: {spent(before, after)}")
-    # A step that shows `s3mount prefetch` belongs here, between two more counts.
+    title("A prefetch brings a whole prefix at once; after it nothing has to be asked for:")
+    shell("s3mount", "prefetch", f"{BUCKET}/builds", "--progress", "detailed", lines=12)
+    before = requests(mountpoint)
+    shell("sh", "-c", f"cat {shlex.quote(str(mountpoint / 'builds'))}/*/*/* | wc -c")
+    print(f"    requests to S3: {spent(before, requests(mountpoint))}")
 
 
 def wait(mountpoint: Path) -> None:

@@ -7,12 +7,13 @@ Concurrency rule: `Task.begin` is called on the engine's thread only; its ``done
 `Pipeline.run` belongs to the thread that wants the outcomes.
 """
 
+import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from queue import Empty, SimpleQueue
 from typing import NamedTuple, Protocol
 
-from s3mount.bulk.outcome import Outcome
+from s3mount.bulk.outcome import Ending, Outcome
 from s3mount.errors import StoreError
 from s3mount.store.interface import ObjectMeta
 from s3mount.transfer.engine import Engine
@@ -21,6 +22,8 @@ OUTCOMES_MAX = 10_000
 """Outcomes that may wait for whoever prints them; then no object begins until some are taken."""
 BATCH_MAX = 1000
 """Outcomes that are given at once."""
+GATHER = 0.005
+"""Seconds in which more outcomes are waited for: waking for each one costs more than all else that is done with it."""
 
 
 class Task(Protocol):
@@ -80,10 +83,14 @@ class Pipeline:
         self._stopped = False
         self._running = 0
         self._ended: deque[None] = deque()
+        # Set by any thread before it asks for a pump; cleared by the pump before it looks at what has ended.
+        self._is_asked = False
+        # Set where too many outcomes wait, cleared by who takes them.
+        self._is_held_up = False
         # Shared: outcomes are put in by any thread and taken by the one that runs.
         self._outcomes: SimpleQueue[Outcome | _End] = SimpleQueue()
 
-    def run(self, patience: float = 0.25) -> Iterator[list[Outcome]]:
+    def run(self, patience: float = 0.25) -> Generator[list[Outcome], None, None]:
         """Start, and give what has ended in batches; an empty one whenever ``patience`` seconds passed without any.
 
         Who leaves early (an exception in the caller, Ctrl-C, ``close``) begins no more objects.
@@ -105,9 +112,10 @@ class Pipeline:
 
     def _take(self, patience: float) -> tuple[list[Outcome], _End | None]:
         batch: list[Outcome] = []
-        was_full = self._outcomes.qsize() >= OUTCOMES_MAX
         try:
             each = self._outcomes.get(timeout=patience)
+            if not isinstance(each, _End) and self._outcomes.qsize() < BATCH_MAX:
+                time.sleep(GATHER)
             while True:
                 if isinstance(each, _End):
                     return batch, each
@@ -118,7 +126,8 @@ class Pipeline:
         except Empty:
             return batch, None
         finally:
-            if was_full:
+            if self._is_held_up:
+                self._is_held_up = False
                 self._engine.call(self._pump)
 
     # On the engine's thread.
@@ -149,6 +158,7 @@ class Pipeline:
         """Begin what may begin; the last one to end says that all is over."""
         if self._pumping:
             return
+        self._is_asked = False
         self._pumping = True
         try:
             self._begin_some()
@@ -163,14 +173,25 @@ class Pipeline:
             while self._ended:
                 self._ended.popleft()
                 self._running -= 1
-            if self._running >= self._jobs or self._outcomes.qsize() >= OUTCOMES_MAX:
+            if self._running >= self._jobs:
+                return
+            if self._outcomes.qsize() >= OUTCOMES_MAX:
+                self._is_held_up = True
                 return
             meta = self._next()
             if meta is None:
                 return
             self._running += 1
-            if not self._task.begin(meta, self._done):
+            if not self._begin(meta):
                 self._running -= 1
+
+    def _begin(self, meta: ObjectMeta) -> bool:
+        try:
+            return self._task.begin(meta, self._done)
+        except Exception as error:
+            # Without an end of this object the run would never end.
+            self._done(Outcome(meta, Ending.FAILED, error=error))
+            return True
 
     def _next(self) -> ObjectMeta | None:
         while self._waiting:
@@ -188,4 +209,6 @@ class Pipeline:
     def _done(self, outcome: Outcome) -> None:
         self._outcomes.put(outcome)
         self._ended.append(None)
-        self._engine.call(self._pump)
+        if not self._is_asked:
+            self._is_asked = True
+            self._engine.call(self._pump)

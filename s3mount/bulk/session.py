@@ -3,11 +3,13 @@
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 from s3mount.cache.cache import Cache, Limits
 from s3mount.config import MountOptions
 from s3mount.metrics import Counters
+from s3mount.store.client import ClientWay
 from s3mount.store.interface import Store
 from s3mount.store.open import Source, open_store, settings_of
 from s3mount.transfer.engine import Engine, EngineSettings
@@ -29,6 +31,8 @@ class Session(NamedTuple):
         engine: sends every request; objects are WARM, listings NEEDED.
         cache: shared with every mount and command on this machine.
         writer: does what is to be done on disk, job after job.
+        cache_dir: where the cache is.
+        max_bandwidth: bytes of objects per second at the most, 0 for no limit.
     """
 
     source: Source
@@ -36,23 +40,36 @@ class Session(NamedTuple):
     engine: Engine
     cache: Cache
     writer: Worker
+    cache_dir: Path
+    max_bandwidth: float = 0
 
 
 @contextmanager
-def opened(source: Source, options: MountOptions, *, jobs: int) -> Iterator[Session]:
+def opened(
+    source: Source,
+    options: MountOptions,
+    *,
+    jobs: int,
+    max_bandwidth: float = 0,
+    client: ClientWay | None = None,
+) -> Iterator[Session]:
     """Open a source for a bulk command.
 
     Args:
         source: see `store.open.parse_source`.
         options: where and how; ``options.concurrency`` is not used.
         jobs: requests for objects at once at the most.
+        max_bandwidth: bytes of objects per second at the most, 0 for no limit.
+        client: the way to the store as a program's own client has it; it wins over ``options``.
 
     Raises:
         S3MountError: the store or the cache cannot be used.
     """
     settings = settings_of(options)._replace(connections=jobs + LISTS)
+    if client is not None:
+        settings = client.apply_to(settings)
     with ExitStack() as stack:
-        store = open_store(source, settings)
+        store = open_store(source, settings, client.credentials if client else None)
         limits = Limits(options.cache_size, options.cache_min_free, options.memory_limit)
         writer = Worker("s3mount-writer")
         cache = Cache(options.cache_dir, limits, counters=Counters(), run=writer.submit)
@@ -65,11 +82,13 @@ def opened(source: Source, options: MountOptions, *, jobs: int) -> Iterator[Sess
                 jobs + LISTS,
                 RetryPolicy(patience=options.request_timeout),
                 Shares(needed=jobs + LISTS, soon=jobs, warm=jobs),
+                max_bandwidth,
             ),
             on_expired=lambda: housekeeper.hurry("credentials"),
+            gives_way=cache.demand.is_recent,
         )
         stack.enter_context(engine)
-        yield Session(source, store, engine, cache, writer)
+        yield Session(source, store, engine, cache, writer, options.cache_dir, max_bandwidth)
 
 
 def _chores(cache: Cache, store: Store) -> list[Chore]:

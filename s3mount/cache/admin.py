@@ -1,33 +1,24 @@
-"""What the command line does to a cache: look, verify, prune, clear.
+"""What the command line does to a cache: look, prune, clear, pin.
 
 This module works beside live mounts, on the directory alone; it knows no open `Cache`.
 Concurrency rule: plain calls that block; objects that somebody uses are left alone and counted.
 """
 
 import os
-import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from s3mount.cache import reclaim, session
+from s3mount.cache import pin_rows, pins, reclaim, session
+from s3mount.cache.beside import bring_in_line, clock, objects_of, open_beside
 from s3mount.cache.evict import Victim
-from s3mount.cache.extent import scratch_buffer
 from s3mount.cache.housekeeping import evict_bytes
 from s3mount.cache.index import Index, StoreTotal
-from s3mount.cache.layout import (
-    SHARDS,
-    ByteRange,
-    Layout,
-    ObjectId,
-    is_digest,
-    parse_extent_name,
-)
-from s3mount.cache.trailer import CELL, CELL_SHIFT, Damaged, check_cells, read_back
+from s3mount.cache.layout import SHARDS, Layout, is_digest
+from s3mount.cache.pin_file import check_name
+from s3mount.cache.pin_rows import Cached, PinInfo
 from s3mount.errors import CacheError
 
-PATIENCE = 10.0
-"""Seconds that a command waits for a mount's transaction."""
-PIECE = 8 * CELL
 EVERYTHING = 1 << 62
 
 
@@ -38,6 +29,7 @@ class CacheInfo(NamedTuple):
         root: the directory.
         used: on disk.
         reserved: promised to running processes.
+        pinned: of ``used``, what is never evicted.
         objects: object versions of which bytes are here.
         free: on the file system.
         stores: the same for each endpoint and bucket.
@@ -46,35 +38,10 @@ class CacheInfo(NamedTuple):
     root: Path
     used: int
     reserved: int
+    pinned: int
     objects: int
     free: int
     stores: list[StoreTotal]
-
-
-class BadExtent(NamedTuple):
-    """An extent that is not what was committed."""
-
-    path: str
-    reason: str
-
-
-class VerifyReport(NamedTuple):
-    """What `verify` found.
-
-    Attributes:
-        extents: how many were read.
-        checked: bytes of object that were read.
-        bad: those that are damaged.
-        removed: how many of these were taken away.
-        leased: how many of these stay because somebody uses the object; readers notice by
-            themselves.
-    """
-
-    extents: int
-    checked: int
-    bad: list[BadExtent]
-    removed: int
-    leased: int
 
 
 class PruneReport(NamedTuple):
@@ -84,13 +51,31 @@ class PruneReport(NamedTuple):
         freed: bytes of disk.
         objects: how many were removed, whole or in part.
         leased: how many stay because somebody uses them.
+        pinned: how many stay because they are pinned.
         orphans: files that belonged to nothing and were removed.
     """
 
     freed: int
     objects: int
     leased: int
+    pinned: int
     orphans: int
+
+
+class PinReport(NamedTuple):
+    """What `pin` found; sizes in bytes on disk.
+
+    Attributes:
+        objects: object versions below the prefix of which bytes are cached.
+        cached_bytes: of all of these.
+        wanted_bytes: what they take when they are whole.
+        added: how many of them were not in the pin before.
+    """
+
+    objects: int
+    cached_bytes: int
+    wanted_bytes: int
+    added: int
 
 
 def info(root: Path) -> CacheInfo:
@@ -100,53 +85,18 @@ def info(root: Path) -> CacheInfo:
         CacheError: there is no cache that we may read.
         sqlite3.Error: the index is busy or cannot be read.
     """
-    layout, index = _open(root)
+    layout, index = open_beside(root)
     try:
+        pins.catch_up(layout, index)
         totals = index.totals()
         stores = index.by_store()
     finally:
         index.close()
     system = os.statvfs(layout.home)
     free = system.f_bavail * system.f_frsize
-    return CacheInfo(root, totals.cached, totals.granted, totals.objects, free, stores)
-
-
-def verify(root: Path, *, repair: bool) -> VerifyReport:
-    """Read every extent and check every byte.
-
-    Args:
-        root: the directory.
-        repair: remove what is damaged, unless somebody uses the object.
-
-    Raises:
-        CacheError: there is no cache that we may read.
-        sqlite3.Error: the index is busy or cannot be read.
-    """
-    layout, index = _open(root)
-    extents = checked = removed = leased = 0
-    bad: list[BadExtent] = []
-    try:
-        for digest in _objects(layout):
-            damaged = []
-            for path in reclaim.extents_of(layout.object(digest)):
-                extents += 1
-                try:
-                    checked += verify_extent(path, digest)
-                except Damaged as error:
-                    damaged.append(BadExtent(path, str(error)))
-                except FileNotFoundError:
-                    extents -= 1
-            bad += damaged
-            if repair and damaged:
-                if _remove(layout, digest, damaged):
-                    removed += len(damaged)
-                else:
-                    leased += len(damaged)
-        if removed:
-            _settle(layout, index)
-    finally:
-        index.close()
-    return VerifyReport(extents, checked, bad, removed, leased)
+    return CacheInfo(
+        root, totals.cached, totals.granted, totals.pinned, totals.objects, free, stores
+    )
 
 
 def prune(
@@ -156,7 +106,7 @@ def prune(
     older_than: float | None = None,
     orphans: bool = True,
 ) -> PruneReport:
-    """Make a cache smaller.
+    """Make a cache smaller. What is pinned stays.
 
     Args:
         root: the directory.
@@ -168,9 +118,9 @@ def prune(
         CacheError: there is no cache that we may change.
         sqlite3.Error: the index is busy or cannot be read.
     """
-    layout, index = _open(root)
-    now = _now()
-    freed = leased = found = 0
+    layout, index = open_beside(root)
+    now = clock()
+    freed = leased = pinned = found = 0
     try:
         if orphans:
             found = _remove_orphans(layout, index)
@@ -178,111 +128,137 @@ def prune(
         if older_than is not None:
             some, leased = evict_bytes(layout, index, EVERYTHING, now, before=older_than)
             freed += some
+            pinned = _pinned_before(index, older_than)
         if to_bytes is not None and (excess := index.totals().cached - to_bytes) > 0:
             some, busy = evict_bytes(layout, index, excess, now)
             freed += some
             leased = max(leased, busy)
+            pinned = max(pinned, _pinned_before(index, now) if some < excess else 0)
         removed = before.objects - index.totals().objects
     finally:
         index.close()
-    return PruneReport(freed, max(0, removed), leased, found)
+    return PruneReport(freed, max(0, removed), leased, pinned, found)
 
 
-def clear(root: Path) -> PruneReport:
-    """Remove every object that nobody uses, pinned ones too, whatever the index says.
+def clear(root: Path, *, pinned_too: bool = False) -> PruneReport:
+    """Remove every object that nobody uses, whatever the index says of it.
+
+    Args:
+        root: the directory.
+        pinned_too: also what is pinned; the pins stay, and hold it again when it is fetched again.
 
     Raises:
         CacheError: there is no cache that we may change.
         sqlite3.Error: the index is busy or cannot be read.
     """
-    layout, index = _open(root)
-    freed = objects = leased = 0
+    layout, index = open_beside(root)
+    freed = objects = leased = kept = 0
     try:
         orphans = _remove_orphans(layout, index)
-        for digest in _objects(layout):
-            outcome = reclaim.evict(layout, Victim(digest, EVERYTHING, whole=True))
-            freed += outcome.freed
-            objects += outcome.gone
-            leased += outcome.leased
-        _settle(layout, index)
+        pins.catch_up(layout, index)
+        for shard in SHARDS:
+            pinned = set() if pinned_too else _pinned_of(index, shard)
+            for digest in objects_of(layout, shard):
+                if digest in pinned:
+                    kept += 1
+                    continue
+                outcome = reclaim.evict(layout, Victim(digest, EVERYTHING, whole=True))
+                freed += outcome.freed
+                objects += outcome.gone
+                leased += outcome.leased
+        bring_in_line(layout, index)
     finally:
         index.close()
-    return PruneReport(freed, objects, leased, orphans)
+    return PruneReport(freed, objects, leased, kept, orphans)
 
 
-def verify_extent(path: str, digest: str) -> int:
-    """Check one extent to its last byte.
+def pin(root: Path, name: str, store: str, prefix: str) -> PinReport:
+    """Pin what is cached of a store below a prefix now, whole objects and parts.
 
-    Returns:
-        Its length.
+    Args:
+        root: the directory.
+        name: of the pin; one that is there is added to.
+        store: `Store.identity`.
+        prefix: of the keys.
 
     Raises:
-        Damaged: it is not what was committed under this name.
-        FileNotFoundError: it is gone.
+        ConfigError: a pin cannot be called so.
+        CacheError: there is no cache that we may change, nothing is cached there, or the pin cannot be written.
+        sqlite3.Error: the index is busy or cannot be read.
     """
+    check_name(name)
+    layout, index = open_beside(root)
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise Damaged(f"cannot be opened: {error.strerror}") from error
-    try:
-        return _verify_open(fd, path, digest)
-    except OSError as error:
-        raise Damaged(f"cannot be read: {error.strerror}") from error
+        found = _cached_below(layout, index, store, prefix)
+        if not found:
+            raise CacheError(
+                f"nothing is cached of {prefix or 'any object'!r} in {store}",
+                hint="fetch it first, with s3mount prefetch or by reading it through a mount",
+            )
+        added = pins.add(layout, index, name, (each.oid for each in found))
     finally:
-        os.close(fd)
+        index.close()
+    wanted = sum(pin_rows.whole_cost(each.oid) for each in found)
+    return PinReport(len(found), sum(each.cached_bytes for each in found), wanted, added)
 
 
-def _verify_open(fd: int, path: str, digest: str) -> int:
-    trailer = read_back(fd)
-    _check_name(path, digest, trailer.oid, trailer.span)
-    length = trailer.span.stop - trailer.span.start
-    for at in range(0, length, PIECE):
-        view = scratch_buffer(min(PIECE, length - at))
-        if os.preadv(fd, [view], at) != len(view):
-            raise Damaged("the file ends too soon")
-        check_cells(view, trailer.sums, at >> CELL_SHIFT)
-    return length
+def unpin(root: Path, name: str) -> int:
+    """Forget a pin; returns how many objects were in it.
 
-
-def _check_name(path: str, digest: str, oid: ObjectId, span: ByteRange) -> None:
-    name = path.rpartition("/")[2]
-    claimed = ByteRange(0, oid.size) if name == digest else parse_extent_name(name)
-    if oid.digest() != digest or span != claimed:
-        raise Damaged("this is another extent's file")
-
-
-def _open(root: Path) -> tuple[Layout, Index]:
-    layout = Layout(root)
-    if not os.path.isdir(layout.home):
-        raise CacheError(f"there is no cache in {root}", hint="name its directory with --cache-dir")
-    layout.prepare()
-    return layout, Index(layout, patience=PATIENCE)
-
-
-def _objects(layout: Layout) -> list[str]:
-    """All objects, read shard by shard; those that come later are left out."""
-    found: list[str] = []
-    for shard in SHARDS:
-        try:
-            found += filter(is_digest, os.listdir(layout.shard(shard)))
-        except FileNotFoundError:
-            continue
-    return found
-
-
-def _remove(layout: Layout, digest: str, damaged: list[BadExtent]) -> bool:
-    """Remove damaged extents; False when somebody uses the object."""
+    Raises:
+        ConfigError: a pin cannot be called so.
+        CacheError: there is no cache that we may change, or no such pin.
+        sqlite3.Error: the index is busy or cannot be read.
+    """
+    check_name(name)
+    layout, index = open_beside(root)
     try:
-        with reclaim.alone(layout.object(digest)):
-            for extent in damaged:
-                os.unlink(extent.path)
-    except reclaim.Leased:
-        return False
-    except FileNotFoundError:
-        pass  # somebody else removed it
-    return True
+        return pins.remove(layout, index, name)
+    finally:
+        index.close()
+
+
+def all_pins(root: Path) -> list[PinInfo]:
+    """All pins, by name.
+
+    Raises:
+        CacheError: there is no cache that we may read.
+        sqlite3.Error: the index is busy or cannot be read.
+    """
+    layout, index = open_beside(root)
+    try:
+        return pins.infos(layout, index)
+    finally:
+        index.close()
+
+
+def _cached_below(layout: Layout, index: Index, store: str, prefix: str) -> list[Cached]:
+    uncounted = [
+        each
+        for each in _uncounted(layout, index)
+        if each.oid.store == store and each.oid.key.startswith(prefix)
+    ]
+    # After the disk: what a mount counts in between is found twice rather than not at all.
+    counted = index.transact(lambda db: pin_rows.cached_below(db, store, prefix), write=False)
+    return list({each.oid: each for each in (*uncounted, *counted)}.values())
+
+
+def _uncounted(layout: Layout, index: Index) -> Iterator[Cached]:
+    """What a mount has written and not counted yet, or a new index does not know yet."""
+    for shard in SHARDS:
+        rows = index.shard(shard)
+        for digest in objects_of(layout, shard):
+            oid = None if digest in rows else reclaim.identify(layout.object(digest))
+            if oid is not None and oid.digest() == digest:
+                yield Cached(oid, reclaim.measure(layout.object(digest))[0])
+
+
+def _pinned_before(index: Index, before: float) -> int:
+    return index.transact(lambda db: pin_rows.pinned_objects(db, before), write=False)
+
+
+def _pinned_of(index: Index, shard: str) -> set[str]:
+    return index.transact(lambda db: pin_rows.of_shard(db, shard), write=False)
 
 
 def _remove_orphans(layout: Layout, index: Index) -> int:
@@ -294,7 +270,7 @@ def _remove_orphans(layout: Layout, index: Index) -> int:
         for name in _strangers(layout.shard(shard)):
             os.unlink(name)
             found += 1
-    _settle(layout, index)
+    bring_in_line(layout, index)
     for name in dead:
         index.end_session(name)
         session.forget(layout, name)
@@ -310,13 +286,3 @@ def _strangers(shard: str) -> list[str]:
             ]
     except FileNotFoundError:
         return []
-
-
-def _settle(layout: Layout, index: Index) -> None:
-    """Bring all rows in line with the disk."""
-    for shard in SHARDS:
-        reclaim.sweep_shard(layout, index, shard, _now(), settled=0.0)
-
-
-def _now() -> float:
-    return time.clock_gettime(time.CLOCK_REALTIME)

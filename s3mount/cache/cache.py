@@ -6,20 +6,27 @@ limits; it does not know where bytes come from or why they are wanted. Concurren
 one thread only; no thread is started here.
 """
 
+import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+from s3mount.cache import pin_rows, pins
 from s3mount.cache.cached_object import CachedObject
+from s3mount.cache.demand import Demand
 from s3mount.cache.extent import OpenFiles
 from s3mount.cache.fill import Fill, Waiter
 from s3mount.cache.housekeeping import Housekeeping
 from s3mount.cache.index import Index, Totals
 from s3mount.cache.layout import ByteRange, Layout, ObjectId
 from s3mount.cache.memory import MemoryBudget
+from s3mount.cache.pin_rows import PinInfo
 from s3mount.cache.shared import Backlog, Job, Shared, Tally
 from s3mount.cache.space import Limits, Space
+from s3mount.cache.trailer import cost_on_disk
+from s3mount.cache.whole import is_whole
+from s3mount.errors import CacheError
 from s3mount.metrics import Counters
 
 __all__ = [
@@ -29,9 +36,16 @@ __all__ = [
     "Fill",
     "Limits",
     "ObjectId",
+    "PinInfo",
     "Usage",
     "Waiter",
+    "cost_on_disk",
 ]
+
+TRIES = 40
+"""Times that a busy index is asked, some 2 seconds."""
+
+T = TypeVar("T")
 
 
 class Usage(NamedTuple):
@@ -57,6 +71,9 @@ class Usage(NamedTuple):
 class Cache:
     """One process's view of a cache directory.
 
+    Attributes:
+        demand: when a reader of any process last waited for the store.
+
     Args:
         root: the directory; made when it is not there.
         limits: how much it may take.
@@ -79,6 +96,7 @@ class Cache:
         layout = Layout(root)
         layout.prepare()
         index = Index(layout)
+        self.demand = Demand(layout)
         space = Space(layout, limits, index)
         self._shared = Shared(
             layout,
@@ -136,7 +154,7 @@ class Cache:
     def usage(self) -> Usage:
         """How full the cache is: two short queries."""
         space = self._shared.space
-        totals = self._housekeeping.totals() or Totals(0, 0, 0, swept=False)
+        totals = self._housekeeping.totals() or Totals(0, 0, 0, 0, swept=False)
         try:
             free = space.pressure(totals).free
         except OSError:
@@ -144,7 +162,103 @@ class Cache:
         memory = self._shared.memory.used
         return Usage(totals.cached, totals.granted, totals.objects, free, memory, space.limits)
 
+    def is_whole(self, oid: ObjectId) -> bool:
+        """Whether all of an object version is on disk, and counts as used now; about 10 us, and nothing is held.
+
+        Only names and sizes are looked at. What is not pinned may be evicted at any time after.
+        """
+        digest = oid.digest()
+        found = is_whole(self._shared.layout, oid, digest)
+        if found:
+            self._shared.space.touch(digest, oid)
+        return found
+
+    def room(self) -> int:
+        """Bytes on disk that a new selection could take and keep, when all goes that is not pinned.
+
+        Hold it against the sum of `cost_on_disk`. Other processes may take room at any time.
+
+        Raises:
+            CacheError: the index cannot be asked.
+            OSError: the file system does not answer, or a pin cannot be read.
+        """
+        index = self._index
+
+        def work() -> int:
+            pins.catch_up(self._shared.layout, index)
+            totals = index.totals()
+            pinned = totals.pinned
+            if not totals.swept:  # the rows of pinned objects may still be missing
+                pinned = index.transact(pin_rows.wanted_bytes, write=False)
+            return self._shared.space.room_to_fill(totals, pinned)
+
+        return _asking(work)
+
+    def pinned_bytes(self, oids: Iterable[ObjectId]) -> int:
+        """Bytes on disk of those of some object versions that are pinned: `room` does not count them.
+
+        Raises:
+            CacheError: the index cannot be asked.
+        """
+        held = list(oids)
+        return _asking(
+            lambda: self._index.transact(
+                lambda db: pin_rows.held_bytes(db, lambda: (oid.digest() for oid in held)),
+                write=False,
+            )
+        )
+
+    def pin(self, name: str, oids: Iterable[ObjectId]) -> int:
+        """Add object versions to a pin, cached or not: what is cached of them, now and later, is not evicted.
+
+        May be called again and again for one pin, and takes ``oids`` a batch at a time; what this has returned for is
+        pinned whatever happens. Pin what is to be fetched before it is fetched.
+
+        Returns:
+            How many were not in the pin before.
+
+        Raises:
+            ConfigError: a pin cannot be called so.
+            CacheError: the pin cannot be written.
+        """
+        return pins.add(self._shared.layout, self._index, name, oids)
+
+    def unpin(self, name: str) -> int:
+        """Forget a pin; its objects may be evicted, unless another pin holds them.
+
+        Returns:
+            How many objects were in it.
+
+        Raises:
+            ConfigError: a pin cannot be called so.
+            CacheError: there is no such pin, or the index cannot be asked.
+        """
+        return _asking(lambda: pins.remove(self._shared.layout, self._index, name))
+
+    def pins(self) -> list[PinInfo]:
+        """All pins, by name; reads every row of them.
+
+        Raises:
+            CacheError: the index cannot be asked.
+        """
+        return _asking(lambda: pins.infos(self._shared.layout, self._index))
+
     def close(self) -> None:
         """Count what was done and end the session. Objects must be closed before."""
         self._housekeeping.close()
         self._index.close()
+
+
+def _asking(work: Callable[[], T]) -> T:
+    for _ in range(TRIES - 1):
+        try:
+            return work()
+        except sqlite3.Error:
+            continue  # busy, or broken and made anew at the next try
+    try:
+        return work()
+    except sqlite3.Error as error:
+        raise CacheError(
+            f"the index of the cache cannot be used: {error}",
+            hint="try again; is a mount very busy?",
+        ) from error

@@ -167,6 +167,23 @@ class CachedObject:
         """Bytes of the object that are on disk."""
         return self._place.extents.total()
 
+    def check(self) -> int:
+        """Read and prove every byte that is on disk, and discard extents that are damaged; blocks.
+
+        Returns:
+            Bytes of the extents that were found damaged; they are missing now.
+        """
+        with self._lock:
+            self._place.refresh()
+        damaged = 0
+        for extent in self._place.extents:
+            try:
+                extent.check()
+            except (Damaged, OSError) as error:
+                self._discard(extent, error)
+                damaged += extent.stop - extent.start
+        return damaged
+
     def close(self) -> None:
         """Give this holder's lease back. Fills in flight go on to their commit."""
         self._registry.let_go(self)

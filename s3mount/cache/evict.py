@@ -82,6 +82,18 @@ class Pressure(NamedTuple):
         capacity = min(self.max_bytes, max(0, self.free - self.min_free) + self.cached)
         return min(HEADROOM, capacity // 20)
 
+    def room_to_fill(self, pinned: int, reserved: int) -> int:
+        """Bytes that something new could take and keep, when all goes for it that may be evicted.
+
+        Args:
+            pinned: of ``cached``, bytes that stay.
+            reserved: bytes that whoever fetches it reserves ahead.
+        """
+        evictable = self.cached - pinned
+        most = min(self.max_bytes - pinned, self.free - self.min_free + evictable)
+        # Where less than the headroom is left, what came first would be evicted for what comes last.
+        return max(0, most - self.headroom() - reserved)
+
     def to_evict(self, wanted: int = 0) -> int:
         """Bytes that must go: none while the headroom is left, then what makes it twice that.
 

@@ -22,6 +22,9 @@ from s3mount.cache.trailer import (
     trailer_size,
 )
 
+CHECKED_AT_ONCE = 8 * CELL
+"""Bytes that a check holds in memory."""
+
 
 class OpenFile:
     """A descriptor that is closed when the last one who reads through it lets go.
@@ -171,6 +174,19 @@ class Extent:
             return False
         target[:] = view[begin - low : end - low]
         return True
+
+    def check(self) -> None:
+        """Read and prove all bytes, those that were proved before too.
+
+        Raises:
+            Damaged: the bytes are not those that were committed.
+            OSError: the file could not be opened, for a reason that does not lie in the file.
+        """
+        file = self._file or self._open()
+        length = self.stop - self.start
+        for low in range(0, length, CHECKED_AT_ONCE):
+            view = scratch_buffer(min(CHECKED_AT_ONCE, length - low))
+            self._read_and_prove(file, view, low, 0)
 
     def drop_file(self) -> None:
         """Close the file as soon as nobody reads from it; the next read opens it again."""

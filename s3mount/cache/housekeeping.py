@@ -11,7 +11,7 @@ import sqlite3
 import time
 from pathlib import Path
 
-from s3mount.cache import reclaim, session
+from s3mount.cache import pins, reclaim, session
 from s3mount.cache.evict import Victim, choose
 from s3mount.cache.index import Index, Totals
 from s3mount.cache.layout import SHARDS, Layout
@@ -27,7 +27,7 @@ SLICE = 4000
 ROWS = 500
 """Candidates for eviction read at once."""
 ROUNDS = 40
-"""Times that candidates are read in one eviction, lest it never end where all are leased."""
+"""Times that candidates are read in vain in one eviction, lest it never end where all are leased."""
 
 
 class Housekeeping:
@@ -150,15 +150,23 @@ def evict_bytes(
 
     Returns:
         Bytes freed, and how many objects were leased.
+
+    Raises:
+        sqlite3.Error: the index is busy or cannot be used.
+        OSError: a pin cannot be read, so that nothing may go.
     """
     freed = 0
     leased: set[str] = set()
-    for _ in range(ROUNDS):
+    in_vain = 0
+    while in_vain < ROUNDS:
+        pins.catch_up(layout, index)  # the index may be new and know of no pin
         rows = index.oldest(ROWS, before=before)
         victims = choose(rows, need - freed, leased)
         if not victims:
             break
-        freed += _take(layout, index, victims, now, leased)
+        some = _take(layout, index, victims, now, leased)
+        freed += some
+        in_vain = 0 if some else in_vain + 1
         if freed >= need:
             break
     return freed, len(leased)

@@ -14,25 +14,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from s3mount.cache import schema
 from s3mount.cache.evict import Row, Victim
 from s3mount.cache.layout import Layout, ObjectId
 
-_SCHEMA = (
-    "CREATE TABLE objects (digest TEXT PRIMARY KEY, store TEXT NOT NULL, key BLOB NOT NULL,"
-    " etag TEXT NOT NULL, size INTEGER NOT NULL, cached_bytes INTEGER NOT NULL,"
-    " used_at REAL NOT NULL, pinned INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID",
-    "CREATE INDEX by_use ON objects (used_at) WHERE pinned = 0",
-    "CREATE TABLE sessions (name TEXT PRIMARY KEY, granted INTEGER NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE total (bytes INTEGER NOT NULL, objects INTEGER NOT NULL,"
-    " swept INTEGER NOT NULL, boot TEXT NOT NULL)",
-    "CREATE TRIGGER came AFTER INSERT ON objects BEGIN UPDATE total SET"
-    " bytes = bytes + new.cached_bytes, objects = objects + 1; END",
-    "CREATE TRIGGER went AFTER DELETE ON objects BEGIN UPDATE total SET"
-    " bytes = bytes - old.cached_bytes, objects = objects - 1; END",
-    "CREATE TRIGGER changed AFTER UPDATE OF cached_bytes ON objects BEGIN UPDATE total SET"
-    " bytes = bytes + new.cached_bytes - old.cached_bytes; END",
-    "PRAGMA user_version = 1",
-)
 _INSERT = (
     "INSERT INTO objects (digest, store, key, etag, size, cached_bytes, used_at)"
     " VALUES (?, ?, ?, ?, ?, max(0, ?), ?) ON CONFLICT (digest) DO "
@@ -67,12 +52,14 @@ class Totals(NamedTuple):
         cached: bytes of all objects.
         objects: how many have bytes.
         granted: bytes reserved by all sessions and not yet cached.
+        pinned: bytes of those that are pinned.
         swept: whether the objects directory was read to its end since the index was made.
     """
 
     cached: int
     objects: int
     granted: int
+    pinned: int
     swept: bool
 
 
@@ -126,16 +113,16 @@ class Index:
             )
             return amount
 
-        return self._transact(work)
+        return self.transact(work)
 
     def give_back(self, session: str, amount: int) -> None:
         """Take back a part of a grant that was not used."""
-        self._transact(lambda db: db.execute(_TAKE_BACK, (amount, session)))
+        self.transact(lambda db: db.execute(_TAKE_BACK, (amount, session)))
 
     def restore(self, session: str, amount: int) -> None:
         """Write down again, in a new index, what a session was granted."""
         statement = "INSERT OR REPLACE INTO sessions VALUES (?, ?)"
-        self._transact(lambda db: db.execute(statement, (session, amount)))
+        self.transact(lambda db: db.execute(statement, (session, amount)))
 
     def apply(self, session: str, changes: Sequence[tuple[str, Change]], now: float) -> None:
         """Count what a session committed or lost; both grant and total change in one step.
@@ -156,18 +143,18 @@ class Index:
             used = sum(new.added for _, new, _ in grown)
             db.execute(_TAKE_BACK, (used, session))
 
-        self._transact(work)
+        self.transact(work)
 
     def totals(self) -> Totals:
         """The cache as a whole."""
-        return self._transact(_totals, write=False)
+        return self.transact(_totals, write=False)
 
     def by_store(self) -> list[StoreTotal]:
         """The totals of each store; reads every row."""
         query = (
             "SELECT store, sum(cached_bytes), count(*) FROM objects GROUP BY store ORDER BY store"
         )
-        return self._transact(
+        return self.transact(
             lambda db: [StoreTotal(*row) for row in db.execute(query)], write=False
         )
 
@@ -178,7 +165,7 @@ class Index:
             " ORDER BY used_at LIMIT ?"
         )
         limit = 1e300 if before is None else before
-        return self._transact(
+        return self.transact(
             lambda db: [Row(*row) for row in db.execute(query, (limit, count))], write=False
         )
 
@@ -203,13 +190,13 @@ class Index:
             db.executemany(_SHRINK, [(victim.give_up, victim.digest) for victim in shrunk])
             db.executemany(_TOUCH, [(now, digest) for digest in leased])
 
-        self._transact(work)
+        self.transact(work)
 
     def shard(self, shard: str) -> dict[str, int]:
         """Digests and cached bytes of one shard."""
         query = "SELECT digest, cached_bytes FROM objects WHERE digest >= ? AND digest < ?"
         bounds = (shard, shard + "g")  # "g" is behind every hexadecimal digit
-        return self._transact(lambda db: dict(db.execute(query, bounds).fetchall()), write=False)
+        return self.transact(lambda db: dict(db.execute(query, bounds).fetchall()), write=False)
 
     def correct(
         self,
@@ -234,28 +221,26 @@ class Index:
             )
             db.executemany(_DELETE, [(digest,) for digest in gone])
 
-        self._transact(work)
+        self.transact(work)
 
     def sessions(self) -> list[str]:
         """The names of all sessions that were granted space."""
-        return self._transact(
+        return self.transact(
             lambda db: [name for (name,) in db.execute("SELECT name FROM sessions")], write=False
         )
 
     def end_session(self, name: str) -> None:
         """Take back all that a session still holds."""
-        self._transact(lambda db: db.execute("DELETE FROM sessions WHERE name = ?", (name,)))
+        self.transact(lambda db: db.execute("DELETE FROM sessions WHERE name = ?", (name,)))
 
     def needs_sweep(self, boot: str) -> bool:
         """Whether rows may be missing: a new index, or a start of the machine since the sweep."""
         query = "SELECT swept = 0 OR boot <> ? FROM total"
-        return self._transact(
-            lambda db: bool(db.execute(query, (boot,)).fetchone()[0]), write=False
-        )
+        return self.transact(lambda db: bool(db.execute(query, (boot,)).fetchone()[0]), write=False)
 
     def note_swept(self, boot: str) -> None:
         """The objects directory was read to its end."""
-        self._transact(lambda db: db.execute("UPDATE total SET swept = 1, boot = ?", (boot,)))
+        self.transact(lambda db: db.execute("UPDATE total SET swept = 1, boot = ?", (boot,)))
 
     def checkpoint(self) -> None:
         """Move a long log into the file, on a connection of its own: this waits for the disk."""
@@ -270,7 +255,7 @@ class Index:
         with self._lock:
             if self._connection is not None and self._inode != _inode(self._layout.index):
                 self._disconnect()
-        self._transact(lambda db: None, write=False)
+        self.transact(lambda db: None, write=False)
         return self._inode
 
     def close(self) -> None:
@@ -278,7 +263,16 @@ class Index:
         with self._lock:
             self._disconnect()
 
-    def _transact(self, work: Callable[[sqlite3.Connection], T], *, write: bool = True) -> T:
+    def transact(self, work: Callable[[sqlite3.Connection], T], *, write: bool = True) -> T:
+        """Do ``work`` in one short transaction.
+
+        Args:
+            work: statements on the connection it is given.
+            write: whether it changes anything.
+
+        Raises:
+            sqlite3.Error: the index is busy or cannot be used; nothing was changed.
+        """
         with self._lock:
             try:
                 db = self._connection or self._connect()
@@ -299,21 +293,14 @@ class Index:
             # A checkpoint waits for the disk: housekeeping asks for it, never the engine's thread.
             db.execute("PRAGMA wal_autocheckpoint = 0").fetchall()
             db.execute("PRAGMA synchronous = NORMAL")
-            if not db.execute("PRAGMA user_version").fetchone()[0]:
-                _in_transaction(db, self._create)
+            if not schema.is_current(db):
+                swept = not any(Path(self._layout.objects).iterdir())
+                _in_transaction(db, lambda db: schema.prepare(db, swept=swept))
         except BaseException:
             db.close()
             raise
         self._connection = db
         return db
-
-    def _create(self, db: sqlite3.Connection) -> None:
-        if db.execute("PRAGMA user_version").fetchone()[0]:
-            return
-        for statement in _SCHEMA:
-            db.execute(statement)
-        swept = not any(Path(self._layout.objects).iterdir())
-        db.execute("INSERT INTO total VALUES (0, 0, ?, '')", (swept,))
 
     def _discard(self) -> None:
         """Remove an index that cannot be read; the next use makes a new one and sweeps."""
@@ -340,9 +327,10 @@ def _in_transaction(db: sqlite3.Connection, work: Callable[[sqlite3.Connection],
 
 
 def _totals(db: sqlite3.Connection) -> Totals:
-    cached, objects, swept = db.execute("SELECT bytes, objects, swept FROM total").fetchone()
+    query = "SELECT bytes, objects, pinned_bytes, swept FROM total"
+    cached, objects, pinned, swept = db.execute(query).fetchone()
     granted = db.execute("SELECT coalesce(sum(granted), 0) FROM sessions").fetchone()[0]
-    return Totals(cached, objects, granted, bool(swept))
+    return Totals(cached, objects, granted, pinned, bool(swept))
 
 
 def _row(

@@ -9,6 +9,8 @@ thread may use them.
     <root>/v1/objects/ab/<digest>/    or a directory of extents named <start>-<stop> in hexadecimal
     <root>/v1/tmp/<session>.<n>       extents that are being written
     <root>/v1/sessions/<session>      one locked file for each process that writes
+    <root>/v1/pins/<name>             which object versions are not evicted, under a name
+    <root>/v1/demand                  when a reader last waited for the store
     <root>/v1/index.sqlite            how much is where and when it was used; can be rebuilt
 """
 
@@ -71,6 +73,8 @@ class Layout:
         self.objects = f"{self.home}/objects"
         self.tmp = f"{self.home}/tmp"
         self.sessions = f"{self.home}/sessions"
+        self.pins = f"{self.home}/pins"
+        self.demand = f"{self.home}/demand"
         self.index = f"{self.home}/index.sqlite"
 
     def shard(self, shard: str) -> str:
@@ -80,6 +84,10 @@ class Layout:
     def object(self, digest: str) -> str:
         """The file or directory of one object version."""
         return f"{self.objects}/{digest[:2]}/{digest}"
+
+    def pin(self, name: str) -> str:
+        """The file of one pin."""
+        return f"{self.pins}/{name}"
 
     def temporary(self, session: str, number: int) -> str:
         """A name for an extent that is being written."""
@@ -98,7 +106,7 @@ class Layout:
         try:
             os.makedirs(self.root, mode=0o700, exist_ok=True)
             _refuse_unsafe(str(self.root), os.stat(self.root), 0o022)
-            for path in (self.home, self.objects, self.tmp, self.sessions):
+            for path in (self.home, self.objects, self.tmp, self.sessions, self.pins):
                 make_directory(path)
                 _refuse_unsafe(path, os.lstat(path), 0o077)
             _write_tag(f"{self.root}/CACHEDIR.TAG")

@@ -169,6 +169,15 @@ class Space:
         limits = self.limits
         return Pressure(totals.cached, totals.granted, limits.max_bytes, free, limits.min_free)
 
+    def room_to_fill(self, totals: Totals, pinned: int) -> int:
+        """Bytes that this process could add and keep, see `Pressure.room_to_fill`.
+
+        Raises:
+            OSError: the file system does not answer.
+        """
+        # A grant that is half used up is joined by the next one.
+        return self.pressure(totals).room_to_fill(pinned, 2 * self._grant)
+
     def to_evict(self) -> int:
         """Bytes that should be evicted now.
 

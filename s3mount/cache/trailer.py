@@ -33,6 +33,8 @@ _CHECK = struct.Struct("<I")
 FOOTER_SIZE = _FOOTER.size + _CHECK.size
 BLOCK = 4096
 """Bytes that a disk hands out at a time, for accounting."""
+NAME_SIZE = 400
+"""Bytes of identity that an estimate allows for: 300 of names, and what stands around them."""
 
 
 class Damaged(Exception):
@@ -71,6 +73,32 @@ def trailer_size(length: int, name: bytes) -> int:
 def charge(file_size: int) -> int:
     """What a file of ``file_size`` bytes costs the limit: whole blocks."""
     return (file_size + BLOCK - 1) // BLOCK * BLOCK
+
+
+def file_size(prefix: bytes, start: int, stop: int) -> int:
+    """Bytes of the file of one extent of the object whose `identity_prefix` is ``prefix``."""
+    return stop - start + trailer_size(stop - start, identity(prefix, start, stop))
+
+
+def cost_on_disk(size: int, part: int = 0) -> int:
+    """About what an object will cost the limit, before anything is known of it but its size.
+
+    Too much rather than too little, by a block for each extent at the most, while the store, the key and the ETag have
+    no more than 300 bytes together.
+
+    Args:
+        size: bytes of the object.
+        part: bytes that are fetched at a time, each kept as an extent of its own; 0 for the whole at once.
+    """
+    if not part or size <= part:
+        return _extent_cost(size) if size else 0
+    parts, rest = divmod(size, part)
+    directory = BLOCK
+    return directory + parts * _extent_cost(part) + (_extent_cost(rest) if rest else 0)
+
+
+def _extent_cost(length: int) -> int:
+    return charge(length + 4 * cells_of(length) + NAME_SIZE + FOOTER_SIZE)
 
 
 def encode(sums: Sequence[int], name: bytes, length: int) -> bytes:

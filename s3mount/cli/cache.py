@@ -1,9 +1,10 @@
-"""`s3mount cache`: look at the cache directory, check it, make room in it.
+"""`s3mount cache`: look at the cache directory, check it, make room in it, say what stays.
 
 Every command works on the directory while mounts use it, and on nothing but what s3mount put there.
 The work is done in the cache room; this file asks for it and prints.
 """
 
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -13,12 +14,14 @@ import click
 
 from s3mount.cli import exits, human
 from s3mount.cli.flags import GroupedCommand, Said, with_options
-from s3mount.config import quantities
-from s3mount.config.options import CACHE
+from s3mount.config import MountOptions, quantities
+from s3mount.config.options import CACHE, WHERE
 from s3mount.errors import CacheError, ConfigError
 
 if TYPE_CHECKING:
-    from s3mount.cache.admin import PruneReport
+    from s3mount.cache.admin import PinReport, PruneReport
+    from s3mount.cache.pin_rows import PinInfo
+    from s3mount.store.open import Source
 
 T = TypeVar("T")
 
@@ -31,14 +34,26 @@ Examples:
   s3mount cache prune --to 2GiB            the least recently used goes first
   s3mount cache prune --older-than 7d
   s3mount cache clear
+  s3mount cache pin nightly my-bucket/nightly
+                                           what is cached of this now stays
+  s3mount cache unpin nightly              ... as long as anything else again
 
 What is dropped is fetched again when it is read; nothing in the bucket changes. All of these may
-run while mounts use the cache: what is being read stays."""
+run while mounts use the cache: what is being read stays, and so does what is pinned."""
+
+_PIN_EPILOG = """\b
+Examples:
+  s3mount cache pin nightly my-bucket/nightly
+  s3mount cache pin models s3://my-bucket --endpoint-url http://minio:9000
+  s3mount cache pins                       what is pinned, and how much of it is cached
+
+Pinned are the versions that are cached now: a newer version of an object is not. A pin that is
+there is added to. Pins count towards --cache-size; nothing else does so for good."""
 
 
 @click.group(epilog=_EPILOG)
 def cache() -> None:
-    """Look at the cache on local disk, check it, make room."""
+    """Look at the cache on local disk, check it, make room, pin what stays."""
 
 
 @cache.command(cls=GroupedCommand)
@@ -55,6 +70,7 @@ def info(as_json: bool, said: Said) -> None:
             "dir": str(found.root),
             "used_bytes": found.used,
             "reserved_bytes": found.reserved,
+            "pinned_bytes": found.pinned,
             "max_bytes": options.cache_size,
             "free_bytes": found.free,
             "min_free_bytes": options.cache_min_free,
@@ -65,7 +81,8 @@ def info(as_json: bool, said: Said) -> None:
         return
     click.echo(human.name(str(found.root)))
     of = f"{human.size(found.used)} of {human.size(options.cache_size)}"
-    click.echo(f"  {of}, {human.count(found.objects, 'object')}")
+    pinned = f", {human.size(found.pinned)} pinned" if found.pinned else ""
+    click.echo(f"  {of}, {human.count(found.objects, 'object')}{pinned}")
     kept = human.size(options.cache_min_free)
     click.echo(f"  disk has {human.size(found.free)} free (keeps {kept} free)")
     for each in sorted(found.stores, key=lambda store: -store.cached):
@@ -82,10 +99,10 @@ def verify(ctx: click.Context, repair: bool, said: Said) -> None:
 
     Exit status 1 when something damaged was found and is still there.
     """
-    from s3mount.cache import admin
+    from s3mount.cache.verify import verify as read_all
 
     root = said.resolve().cache_dir
-    report = _asking(lambda: admin.verify(root, repair=repair))
+    report = _asking(lambda: read_all(root, repair=repair))
     for bad in report.bad[:_SHOWN]:
         click.echo(f"damaged: {human.name(bad.path)}: {bad.reason}")
     if len(report.bad) > _SHOWN:
@@ -122,20 +139,92 @@ def prune(to_size: str | None, older_than: str | None, said: Said) -> None:
 
 
 @cache.command(cls=GroupedCommand)
+@click.option("--pinned-too", is_flag=True, help="Drop what is pinned as well; the pins stay.")
 @with_options(CACHE)
-def clear(said: Said) -> None:
-    """Drop everything that is not in use."""
+def clear(pinned_too: bool, said: Said) -> None:
+    """Drop everything that is neither in use nor pinned."""
     from s3mount.cache import admin
 
     root = said.resolve().cache_dir
-    _print_dropped(_asking(lambda: admin.clear(root)))
+    report = _asking(lambda: admin.clear(root, pinned_too=pinned_too))
+    _print_dropped(report)
+    if report.pinned:
+        click.echo("s3mount cache clear --pinned-too drops what is pinned", err=True)
+
+
+@cache.command(cls=GroupedCommand, epilog=_PIN_EPILOG)
+@click.argument("name")
+@click.argument("source_text", metavar="SOURCE")
+@with_options(WHERE, CACHE)
+def pin(name: str, source_text: str, said: Said) -> None:
+    """Keep what is cached below SOURCE now, under NAME: it is never dropped to make room."""
+    from s3mount.cache import admin
+    from s3mount.store.open import parse_source
+
+    source = parse_source(source_text)
+    options = said.resolve(source.bucket_or_dir if source.kind == "s3" else "")
+    prefix = source.prefix + options.prefix.lstrip("/")
+    store = _identity(source, options)
+    report = _asking(lambda: admin.pin(options.cache_dir, name, store, prefix))
+    cached = f"{human.count(report.objects, 'object')}, {human.size(report.cached_bytes)}"
+    parts = f" of {human.size(report.wanted_bytes)}" if _in_part(report) else ""
+    known = report.objects - report.added
+    before = f"; {human.count(known, 'object')} were pinned before" if known else ""
+    click.echo(f"{name}: {cached}{parts} pinned{before}")
+
+
+@cache.command(cls=GroupedCommand)
+@click.argument("name")
+@with_options(CACHE)
+def unpin(name: str, said: Said) -> None:
+    """Forget the pin NAME; what it held is dropped when room is needed."""
+    from s3mount.cache import admin
+
+    root = said.resolve().cache_dir
+    objects = _asking(lambda: admin.unpin(root, name))
+    click.echo(f"{name}: {human.count(objects, 'object')} no longer pinned by it")
+
+
+@cache.command(cls=GroupedCommand)
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@with_options(CACHE)
+def pins(as_json: bool, said: Said) -> None:
+    """Show what is pinned, and how much of it is cached."""
+    from s3mount.cache import admin
+
+    root = said.resolve().cache_dir
+    found = _asking(lambda: admin.all_pins(root))
+    if as_json:
+        click.echo(json.dumps([each._asdict() for each in found], indent=2))
+        return
+    if not found:
+        click.echo("nothing is pinned")
+    for each in found:
+        parts = f" of {human.size(each.wanted_bytes)}" if _in_part(each) else ""
+        click.echo(
+            f"{each.name}  {human.count(each.objects, 'object')}, "
+            f"{human.size(each.cached_bytes)}{parts} cached"
+        )
+
+
+def _in_part(pinned: "PinReport | PinInfo") -> bool:
+    return pinned.cached_bytes < pinned.wanted_bytes
+
+
+def _identity(source: "Source", options: MountOptions) -> str:
+    """How the cache names the store; nothing is sent."""
+    from s3mount.store.open import open_store, settings_of
+
+    with contextlib.closing(open_store(source, settings_of(options))) as store:
+        return store.identity
 
 
 def _print_dropped(report: "PruneReport") -> None:
     dropped = f"{human.count(report.objects, 'object')} dropped, {human.size(report.freed)} freed"
     used = f"; {human.count(report.leased, 'object')} in use and left" if report.leased else ""
+    pinned = f"; {human.count(report.pinned, 'object')} pinned and left" if report.pinned else ""
     orphans = f"; {human.count(report.orphans, 'leftover')} removed" if report.orphans else ""
-    click.echo(f"{dropped}{used}{orphans}")
+    click.echo(f"{dropped}{used}{pinned}{orphans}")
 
 
 def _read(flag: str, text: str, reader: Callable[[str], T]) -> T:

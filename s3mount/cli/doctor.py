@@ -147,6 +147,9 @@ def _about_source(source: str, options: MountOptions) -> Iterator[checks.Check]:
     if parsed.kind == "file":
         yield _directory(parsed.bucket_or_dir)
         return
+    if parsed.kind == "snapshot":
+        yield _snapshot(parsed.bucket_or_dir, options)
+        return
     settings = StoreSettings(
         endpoint_url=options.endpoint_url,
         region=options.region,
@@ -171,6 +174,16 @@ def _about_source(source: str, options: MountOptions) -> Iterator[checks.Check]:
         )
     else:
         yield checks.Check("bucket", "ok", f"{where} can be listed")
+
+
+def _snapshot(name: str, options: MountOptions) -> checks.Check:
+    from s3mount.store.snapshots import open_snapshot
+
+    try:
+        open_snapshot(options.cache_dir, name).close()
+    except S3MountError as error:
+        return checks.Check("snapshot", "FAIL", error.message, error.hint)
+    return checks.Check("snapshot", "ok", f"{name} can be read")
 
 
 def _directory(path: str) -> checks.Check:

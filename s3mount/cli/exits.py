@@ -1,4 +1,4 @@
-"""Exit statuses: 0 done, 1 it failed, 2 it was asked for wrongly, 130 stopped by Ctrl-C.
+"""Exit statuses: 0 done, 1 it failed, 2 it was asked for wrongly, 3 nothing is there, 130 stopped by Ctrl-C.
 
 One total table from errors to statuses, and the two lines in which an error is said. It prints to
 stderr and knows no command.
@@ -15,6 +15,7 @@ from s3mount.errors import ConfigError, S3MountError
 
 FAILED = 1
 USAGE = 2
+NOTHING_FOUND = 3
 INTERRUPTED = 130
 
 _log = logging.getLogger("s3mount")

@@ -75,8 +75,12 @@ class GroupedCommand(click.Command):
 
 
 def with_options(*groups: str) -> Callable[[Callable[P, T]], Callable[..., T]]:
-    """Give a command the flags of these groups, ``-o`` and ``--config``; it is called with ``said=Said``."""
-    chosen = [option for option in OPTIONS if option.group in groups]
+    """Give a command some flags, ``-o`` and ``--config``; it is called with ``said=Said``.
+
+    Args:
+        groups: of options; a single option is named as it is spelled behind ``--``.
+    """
+    chosen = [option for option in OPTIONS if option.group in groups or option.name in groups]
 
     def decorate(command: Callable[P, T]) -> Callable[..., T]:
         @wraps(command)

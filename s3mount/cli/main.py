@@ -5,7 +5,6 @@ of commands are imported when they are needed; a new command group is one file a
 `COMMANDS`.
 """
 
-import difflib
 import importlib
 import os
 import sys
@@ -20,9 +19,13 @@ COMMANDS = {
     "mount": "s3mount.cli.mount:mount",
     "unmount": "s3mount.cli.unmount:unmount",
     "status": "s3mount.cli.status:status",
+    "ls": "s3mount.cli.ls:ls",
     "refresh": "s3mount.cli.refresh:refresh",
     "doctor": "s3mount.cli.doctor:doctor",
+    "prefetch": "s3mount.cli.prefetch:prefetch",
+    "download": "s3mount.cli.download:download",
     "cache": "s3mount.cli.cache:cache",
+    "snapshots": "s3mount.cli.snapshots:snapshots",
 }
 """Name to module and attribute, in the order in which help shows them."""
 
@@ -77,6 +80,8 @@ def as_command(args: Sequence[str]) -> list[str]:
     if not args or args[0] in {*COMMANDS, *ALIASES, *_OWN_FLAGS}:
         return list(args)
     if len(args) == 1 and not args[0].startswith("-"):
+        import difflib  # help and commands do not wait for it
+
         near = difflib.get_close_matches(args[0], [*COMMANDS, *ALIASES], 1)
         hint = (
             f"did you mean s3mount {near[0]}?"

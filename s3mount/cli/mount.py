@@ -22,7 +22,7 @@ from s3mount.config.options import GROUPS
 _HELP = """Mount SOURCE, read-only, on the empty directory MOUNTPOINT.
 
 \b
-SOURCE is  bucket  bucket/prefix  s3://bucket/prefix  or  file:///directory
+SOURCE is  bucket  bucket/prefix  s3://bucket/prefix  file:///directory  or  snapshot:NAME
 
 The command returns when the files can be read, or says why they cannot.
 """
@@ -32,6 +32,7 @@ Examples:
   s3mount my-bucket ~/artifacts
   s3mount my-bucket/nightly ~/nightly --cache-size 50GiB
   s3mount open-data /mnt/open --no-sign-request --allow-other
+  s3mount snapshot:release-7 ~/release      what was prefetched, as it was; see s3mount snapshots
   s3mount builds /mnt/builds --endpoint-url http://minio:9000 --addressing-style path
   s3mount mount -f my-bucket ~/artifacts --log-level debug
 
@@ -70,7 +71,8 @@ def mount(source: str, directory: str, foreground: bool, said: Said) -> None:
 def _bucket_of(source: str) -> str:
     from s3mount.store.open import parse_source
 
-    return str(parse_source(source).bucket_or_dir)
+    parsed = parse_source(source)
+    return "" if parsed.kind == "snapshot" else parsed.bucket_or_dir
 
 
 def _start_daemon(source: str, point: Path, options: MountOptions) -> None:

@@ -6,7 +6,6 @@ until it has been read, so that an error can point there; what mount(8) and the 
 result is unknown here. Plain functions; only `read_layers` and `disk_size` touch the disk.
 """
 
-import difflib
 import os
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -76,6 +75,8 @@ def from_environment(environment: Environment) -> Layer:
         if variable in known and text:
             layer[known[variable]] = Given(text, variable)
         elif variable.startswith("S3MOUNT_") and variable not in known:
+            import difflib
+
             near = difflib.get_close_matches(variable, [*known, FILE_VARIABLE], 1, _NEAR)
             if near and near != [variable]:
                 raise ConfigError(f"{variable}: no such option", hint=f"did you mean {near[0]}?")
@@ -120,6 +121,8 @@ def _option_named(name: str, origin: str) -> Option:
     attribute = name.replace("-", "_")
     if attribute in BY_ATTRIBUTE:
         return BY_ATTRIBUTE[attribute]
+    import difflib
+
     near = difflib.get_close_matches(attribute, BY_ATTRIBUTE, 1)
     hint = f"did you mean {near[0].replace('_', '-')}?" if near else "see s3mount mount --help"
     raise ConfigError(f"{origin}: no such option", hint=hint)

@@ -10,7 +10,7 @@ from typing import Final
 
 from s3mount.errors import NotFound
 from s3mount.listing.directory import Directory, Entry
-from s3mount.prefetch.siblings import Walk
+from s3mount.readahead.siblings import Walk
 
 ROOT: Final = 1
 """The number that FUSE gives to the root."""

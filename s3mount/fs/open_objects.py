@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from s3mount.cache.cache import Cache, CachedObject, Fill
 from s3mount.cache.layout import ObjectId
 from s3mount.errors import NotFound, ObjectChanged, StoreError
-from s3mount.prefetch.window import Span
+from s3mount.readahead.window import Span
 from s3mount.store.interface import Head, ObjectMeta
 from s3mount.transfer.flight import Flight
 

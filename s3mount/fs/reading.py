@@ -12,7 +12,7 @@ from s3mount.errors import BadBody, NotFound, ObjectChanged
 from s3mount.fs.awaiting import called_back, settled
 from s3mount.fs.open_objects import Arrival, OpenObject, OpenObjects
 from s3mount.metrics import Counters
-from s3mount.prefetch.window import Plan, Span, Window
+from s3mount.readahead.window import Plan, Span, Window
 from s3mount.store.interface import Get, ObjectMeta
 from s3mount.transfer.engine import Engine
 from s3mount.transfer.flight import Cancelled, Flight, Urgency

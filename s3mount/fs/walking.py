@@ -1,6 +1,6 @@
 """Neighbours: when a program goes through a directory, what it will open next is on its way before it asks.
 
-It joins the detector (`prefetch.siblings`) with what is known of the directory, and orders listings and small files as
+It joins the detector (`readahead.siblings`) with what is known of the directory, and orders listings and small files as
 SOON; it never waits and never makes anybody wait. It runs on the event loop's thread.
 """
 
@@ -9,8 +9,8 @@ from s3mount.fs.reading import Reader
 from s3mount.listing.catalog import Catalog
 from s3mount.listing.directory import Entry
 from s3mount.metrics import Counters
-from s3mount.prefetch.siblings import Walk
-from s3mount.prefetch.window import WHOLE
+from s3mount.readahead.siblings import Walk
+from s3mount.readahead.window import WHOLE
 
 
 class Walker:

@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pyfuse3
@@ -32,8 +33,15 @@ from s3mount.listing.catalog import Catalog
 from s3mount.listing.shelf import ShelfSettings
 from s3mount.metrics import Counters
 from s3mount.store.interface import Store
-from s3mount.store.open import Source, open_store, parse_source, settings_of
+from s3mount.store.open import (
+    Source,
+    open_snapshot_store,
+    open_store,
+    parse_source,
+    settings_of,
+)
 from s3mount.store.probe import ask
+from s3mount.store.remembering import RememberingStore
 from s3mount.store.s3 import S3Store
 from s3mount.transfer.engine import Engine, EngineSettings
 from s3mount.transfer.housekeeping import Chore, Housekeeper, Offload, Worker
@@ -59,6 +67,8 @@ GRACE = 1.0
 """Seconds that requests under way have to end after a signal; a store that does not answer must not hold up the end."""
 CREDENTIALS_EVERY = 30.0
 CACHE_EVERY = 1.0
+FOREVER = 10 * 365 * 86_400.0
+"""Seconds for which the names of a snapshot are believed."""
 
 
 def serve(
@@ -67,7 +77,7 @@ def serve(
     """Mount a source and serve it until it is unmounted.
 
     Args:
-        source_text: ``bucket``, ``bucket/prefix``, ``s3://bucket/prefix`` or ``file:///dir``.
+        source_text: ``bucket``, ``bucket/prefix``, ``s3://bucket/prefix``, ``file:///dir`` or ``snapshot:name``.
         mountpoint: an empty directory.
         options: see `MountOptions`.
         ready: called once, when the mount answers.
@@ -76,19 +86,33 @@ def serve(
         S3MountError: it cannot be mounted, with what to do about it.
     """
     source = parse_source(source_text)
-    settings = settings_of(options)
     prefix = _joined(source.prefix, options.prefix)
-    store = open_store(source, settings)
+    named = _named(source, prefix)
+    store: Store
+    if source.kind == "snapshot":
+        store = snapshot = open_snapshot_store(
+            source.bucket_or_dir, settings_of(options), options.cache_dir
+        )
+        prefix = snapshot.prefix + prefix
+        options = replace(options, metadata_ttl=FOREVER, negative_ttl=FOREVER)
+    else:
+        store = _live_store(source, prefix, options)
+    with ExitStack() as stack:
+        parts = _assemble(stack, store, prefix, options, named)
+        _calm_the_interpreter()
+        trio.run(_run, parts, mountpoint, options, ready)
+
+
+def _live_store(source: Source, prefix: str, options: MountOptions) -> Store:
+    """A store that answers; what other processes have listed is not listed again."""
+    store = open_store(source, settings_of(options))
     if isinstance(store, S3Store):
         try:
             ask(store, source.bucket_or_dir, prefix)
         except BaseException:
             store.close()
             raise
-    with ExitStack() as stack:
-        parts = _assemble(stack, store, prefix, options, _named(source, prefix))
-        _calm_the_interpreter()
-        trio.run(_run, parts, mountpoint, options, ready)
+    return RememberingStore(store, options.cache_dir, now)
 
 
 def _assemble(
@@ -114,6 +138,7 @@ def _assemble(
             store,
             EngineSettings(options.concurrency, retry),
             on_expired=lambda: housekeeper.hurry("credentials"),
+            on_needed=cache.demand.note,
         )
     )
     offload = Offload()
@@ -237,8 +262,10 @@ def _joined(prefix: str, more: str) -> str:
 
 
 def _named(source: Source, prefix: str) -> str:
-    scheme = "s3" if source.kind == "s3" else "file"
-    place = f"{scheme}://{source.bucket_or_dir}"
+    if source.kind == "snapshot":
+        place = f"snapshot:{source.bucket_or_dir}"
+    else:
+        place = f"{source.kind}://{source.bucket_or_dir}"
     return f"{place}/{prefix}".rstrip("/") if prefix else place
 
 

@@ -5,6 +5,7 @@ not there), of the single name when the directory is known to be long. Concurren
 any thread and none waits; what is not known comes as a future, resolved on the engine's thread with no lock held.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from concurrent.futures import Future
 
 from s3mount.errors import StoreError
 from s3mount.listing.directory import Directory, Entry, Oddities
+from s3mount.listing.distrust import NEVER
 from s3mount.listing.names import decode, name_of_twin
 from s3mount.listing.shelf import Answer, Listing, Shelf, ShelfSettings
 from s3mount.metrics import Counters
@@ -145,7 +147,7 @@ class Catalog:
             # What was asked before answers those who asked, and is not remembered.
             for pair in [pair for pair in self._asked if pair[0].startswith(prefix)]:
                 del self._asked[pair]
-            return self._shelf.forget(prefix)
+            return self._shelf.forget(prefix, self._clock())
 
     def totals(self) -> dict[str, int]:
         """How many directories and entries are known, for status."""
@@ -165,10 +167,17 @@ class Catalog:
             self._ask_name(prefix, name, future)
             self._note_miss(prefix, name)
             return future
-        listing = self._relist(prefix)
-        first = self._wait(listing, 0)
-        first.add_done_callback(lambda done: self._after_page(listing, name, done, future))
+        self._ask_directory(prefix, name, future)
         return future
+
+    def _ask_directory(
+        self, prefix: str, name: bytes, future: "Future[Answer]", oldest: float = math.inf
+    ) -> None:
+        """One LIST of the directory, which may be known to others for ``oldest`` seconds."""
+        with self._lock:
+            listing = self._relist(prefix, oldest)
+            first = self._wait(listing, 0)
+        first.add_done_callback(lambda done: self._after_page(listing, name, done, future))
 
     def _answered(self, prefix: str, name: bytes, future: "Future[Answer]") -> None:
         with self._lock:
@@ -188,11 +197,11 @@ class Catalog:
             listing.patience *= 2
             self._fetch(listing, Urgency.SOON)
 
-    def _relist(self, prefix: str) -> Listing:
+    def _relist(self, prefix: str, oldest: float = math.inf) -> Listing:
         """The new listing of a directory: what is there is too old, or does not answer."""
         listing = self._under_way.get(prefix)
-        if listing is None:
-            listing = self._under_way[prefix] = Listing(prefix)
+        if listing is None or listing.oldest > oldest:
+            listing = self._under_way[prefix] = Listing(prefix, oldest)
         return listing
 
     def _wait(self, listing: Listing, count: int) -> "Future[None]":
@@ -207,7 +216,10 @@ class Catalog:
             return
         if listing.directory.is_complete:
             return
-        request = ListPage(listing.directory.prefix, "/", listing.token, max_keys=PAGE)
+        prefix = listing.directory.prefix
+        known_at = NEVER if listing.has_begun() else self._shelf.listed_at(prefix)
+        max_age = min(listing.oldest, self._shelf.max_age(prefix, self._clock(), known_at))
+        request = ListPage(prefix, "/", listing.token, max_keys=PAGE, max_age=max_age)
         self.counters.add("listing.pages")
         listing.flight = self._engine.list(
             request, lambda page: self._on_page(listing, page), urgency
@@ -244,8 +256,9 @@ class Catalog:
         return ready
 
     def _note_health(self, page: Page | StoreError) -> None:
-        """Whether the endpoint answers; what it refuses is an answer too."""
-        self._is_failing = isinstance(page, StoreError) and page.retryable
+        """Whether the endpoint answers; what it refuses is an answer too, and what others remember is none."""
+        if isinstance(page, StoreError) or not page.age:
+            self._is_failing = isinstance(page, StoreError) and page.retryable
 
     def _drop(self, listing: Listing, error: StoreError) -> None:
         """Begin anew next time; pages that came before an endpoint went away are still worth having."""
@@ -267,10 +280,16 @@ class Catalog:
         else:
             entry = listing.directory.find(name)
             answer = self._shelf.aged(entry, listing.name_told_at(name), self._clock())
-            future.set_result(answer or Answer(entry, 0.0))
+            oldest = self._shelf.negative_ttl
+            if answer is None and entry is None and listing.has_aged and listing.oldest > oldest:
+                self._ask_directory(prefix, name, future, oldest)
+            else:
+                future.set_result(answer or Answer(entry, 0.0))
 
-    def _ask_name(self, prefix: str, name: bytes, future: "Future[Answer]") -> None:
-        """One LIST that answers both "object" and "directory" for one name."""
+    def _ask_name(
+        self, prefix: str, name: bytes, future: "Future[Answer]", oldest: float = math.inf
+    ) -> None:
+        """One LIST, which may be known to others, that answers both "object" and "directory" for one name."""
         # The twin `a.s3object` is known by `a` and `a/`, which the shorter prefix covers as well.
         start = prefix + decode(name_of_twin(name) or name)
         self.counters.add("listing.names")
@@ -282,9 +301,17 @@ class Catalog:
                 return
             part = Directory(prefix)
             part.append(page)
-            self._ask_labels(part, name, part.undecided(name), Page([], [], None), future)
+            found = Page([], [], None, page.age)
+            self._ask_labels(part, name, part.undecided(name), found, future, oldest)
 
-        self._engine.list(ListPage(start, "/", max_keys=PAGE), deliver, Urgency.NEEDED)
+        max_age = self._max_age_of_name(prefix, name, oldest)
+        request = ListPage(start, "/", max_keys=PAGE, max_age=max_age)
+        self._engine.list(request, deliver, Urgency.NEEDED)
+
+    def _max_age_of_name(self, prefix: str, name: bytes, oldest: float) -> float:
+        with self._lock:
+            known_at = self._shelf.learned_at(prefix, name)
+            return min(oldest, self._shelf.max_age(prefix, self._clock(), known_at))
 
     def _ask_labels(
         self,
@@ -293,12 +320,13 @@ class Catalog:
         labels: list[bytes],
         found: Page,
         future: "Future[Answer]",
+        oldest: float,
     ) -> None:
         """A thousand names begin like this one and sort before what decides it: ask for that alone, one by one."""
         prefix = part.prefix
         if not labels:
             part.append(found)
-            self._learn(prefix, name, part.find(name), future)
+            self._learn(prefix, name, part.find(name), future, found.age, oldest)
             return
         key = prefix + decode(labels[0])
 
@@ -307,24 +335,31 @@ class Catalog:
             if isinstance(page, StoreError):
                 self._fail(prefix, name, page, future)
                 return
-            objects, prefixes = list(found.objects), list(found.prefixes)
-            if not key.endswith("/"):
-                objects += [meta for meta in page.objects if meta.key == key]
-            elif page.objects or page.prefixes:
-                prefixes.append(key)
-            self._ask_labels(part, name, labels[1:], Page(objects, prefixes, None), future)
+            more = _with_label(found, key, page)
+            self._ask_labels(part, name, labels[1:], more, future, oldest)
 
-        self._engine.list(ListPage(key, "/", max_keys=1), deliver, Urgency.NEEDED)
+        max_age = self._max_age_of_name(prefix, name, oldest)
+        self._engine.list(ListPage(key, "/", max_keys=1, max_age=max_age), deliver, Urgency.NEEDED)
 
     def _learn(
-        self, prefix: str, name: bytes, entry: Entry | None, future: "Future[Answer]"
+        self,
+        prefix: str,
+        name: bytes,
+        entry: Entry | None,
+        future: "Future[Answer]",
+        age: float,
+        oldest: float,
     ) -> None:
         with self._lock:
             now = self._clock()
             if self._asked.get((prefix, name)) is future:
-                self._shelf.learn(prefix, name, entry, now)
-            answer = self._shelf.aged(entry, now, now)
-        future.set_result(answer or Answer(entry, 0.0))
+                self._shelf.learn(prefix, name, entry, now - age)
+            answer = self._shelf.aged(entry, now - age, now)
+            limit = self._shelf.negative_ttl
+        if answer is None and entry is None and age and oldest > limit:
+            self._ask_name(prefix, name, future, limit)
+        else:
+            future.set_result(answer or Answer(entry, 0.0))
 
     def _fail(self, prefix: str, name: bytes, error: StoreError, future: "Future[Answer]") -> None:
         """Answer with what was known where the endpoint does not; its refusals stand."""
@@ -334,6 +369,16 @@ class Catalog:
             future.set_result(old)
         else:
             future.set_exception(error)
+
+
+def _with_label(found: Page, key: str, page: Page) -> Page:
+    """What is known of a name, and what the page of one of its labels says."""
+    objects, prefixes = list(found.objects), list(found.prefixes)
+    if not key.endswith("/"):
+        objects += [meta for meta in page.objects if meta.key == key]
+    elif page.objects or page.prefixes:
+        prefixes.append(key)
+    return Page(objects, prefixes, None, max(found.age, page.age))
 
 
 def _resolved(answer: Answer) -> "Future[Answer]":

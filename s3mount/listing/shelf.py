@@ -4,6 +4,7 @@ Listings of directories as far as they have come, answers about single names of 
 and names that have turned out to be another version than their listing says. It makes no request and takes no lock.
 """
 
+import math
 from bisect import bisect_right
 from concurrent.futures import Future
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from typing import NamedTuple
 from cachetools import LRUCache
 
 from s3mount.listing.directory import Directory, Entry, Oddities
+from s3mount.listing.distrust import NEVER, Distrust
 from s3mount.store.interface import Page
 from s3mount.transfer.flight import Flight
 
@@ -57,17 +59,32 @@ class Listing:
 
     Attributes:
         ends: how many entries there were with each page.
-        times: when each page came.
+        times: when each page was true.
+        oldest: seconds that a page may be old.
+        has_aged: whether a page was not the store's answer of now.
         flight: its next page on the way.
         misses: lookups of names behind its reach since it was last extended for them.
         patience: misses after which it is extended. It doubles with each page that answered nobody, so that scattered
             lookups in an endless directory do not list it, and sequential ones soon find their page.
     """
 
-    __slots__ = ("directory", "ends", "flight", "misses", "patience", "times", "token", "waiters")
+    __slots__ = (
+        "directory",
+        "ends",
+        "flight",
+        "has_aged",
+        "misses",
+        "oldest",
+        "patience",
+        "times",
+        "token",
+        "waiters",
+    )
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str, oldest: float = math.inf) -> None:
         self.directory = Directory(prefix)
+        self.oldest = oldest
+        self.has_aged = False
         self.token: str | None = None
         self.ends: list[int] = []
         self.times: list[float] = []
@@ -80,11 +97,12 @@ class Listing:
         """Take in the next page."""
         self.directory.append(page)
         self.token = page.next_token
-        self.times.append(now)
+        self.times.append(now - page.age)
+        self.has_aged = self.has_aged or page.age > 0
         self.ends.append(len(self.directory))
 
     def told_at(self, index: int) -> float:
-        """When the page of an entry came; a later page makes an earlier one no younger."""
+        """When the page of an entry was true; a later page makes an earlier one no younger."""
         page = bisect_right(self.ends, index)
         return self.times[min(page, len(self.ends) - 1)] if self.ends else 0.0
 
@@ -123,6 +141,12 @@ class Shelf:
         self._outdated: LRUCache[tuple[str, bytes], float] = LRUCache(NAMES)
         self._long: LRUCache[str, bool] = LRUCache(NAMES)
         self._odd: LRUCache[str, tuple[Oddities, Oddities]] = LRUCache(NAMES)
+        self._distrust = Distrust()
+
+    @property
+    def negative_ttl(self) -> float:
+        """Seconds that it is believed of a name that it does not exist."""
+        return min(self._settings.metadata_ttl, self._settings.negative_ttl)
 
     @property
     def believes(self) -> bool:
@@ -165,7 +189,7 @@ class Shelf:
         """An answer of a certain age, None when it is too old."""
         limit = self._settings.metadata_ttl
         if entry is None:
-            limit = min(limit, self._settings.negative_ttl)
+            limit = self.negative_ttl
         ttl = at + limit - now
         return Answer(entry, ttl) if ttl > 0 else None
 
@@ -186,6 +210,27 @@ class Shelf:
     def is_fresh(self, listing: Listing, now: float) -> bool:
         """Whether a listing may be trusted."""
         return self.remaining_ttl(listing, now) > 0.0
+
+    def max_age(self, prefix: str, now: float, known_at: float = NEVER) -> float:
+        """How many seconds old an answer about a directory may be, so that it may be trusted and is news.
+
+        Args:
+            prefix: of the directory.
+            now: as the clock says.
+            known_at: of when the answer is that is already known.
+        """
+        since = max(known_at, self._distrust.since(prefix))
+        return max(0.0, min(self._settings.metadata_ttl, now - since))
+
+    def listed_at(self, prefix: str) -> float:
+        """Of when the listing is that is remembered, whatever its age; `NEVER` where there is none."""
+        listing = self._listings.get(prefix)
+        return NEVER if listing is None else listing.told_at(0)
+
+    def learned_at(self, prefix: str, name: bytes) -> float:
+        """Of when the answer about a single name is that is remembered; `NEVER` where there is none."""
+        learned = self._names.get((prefix, name))
+        return NEVER if learned is None else learned.at
 
     def is_long(self, prefix: str) -> bool:
         """Whether a directory is known to be longer than a page."""
@@ -233,14 +278,16 @@ class Shelf:
         """A name is another version than is remembered: do not answer with it again."""
         self._names.pop((prefix, name), None)
         self._outdated[prefix, name] = now
+        self._distrust.note(prefix, now)
 
     def drop(self, listing: Listing) -> None:
         """Forget one listing, when it is the one remembered."""
         if self.holds(listing):
             del self._listings[listing.directory.prefix]
 
-    def forget(self, prefix: str) -> int:
-        """Forget a directory and all below it; how many listings that were."""
+    def forget(self, prefix: str, now: float) -> int:
+        """Forget a directory and all below it, and believe no older listing of it; how many listings that were."""
+        self._distrust.note_below(prefix, now)
         below = [known for known in self._listings if known.startswith(prefix)]
         for known in below:
             del self._listings[known]

@@ -12,6 +12,7 @@ from typing import Any
 
 from s3mount.errors import CredentialsMissing, S3MountError
 from s3mount.store.aws_session import new_session
+from s3mount.store.shortcut import environment_session
 from s3mount.store.signing import AccessKey
 
 _RELOAD_PAUSE = 5.0
@@ -37,6 +38,10 @@ _MISSING_HINT = (
 )
 
 
+def _quick_session(profile: str) -> Any:  # noqa: ANN401 -- botocore's, or what stands in for it
+    return environment_session(profile) or new_session(profile)
+
+
 class Credentials:
     """The credentials of one profile.
 
@@ -49,7 +54,7 @@ class Credentials:
         self,
         profile: str = "",
         *,
-        open_session: Callable[[str], Any] = new_session,
+        open_session: Callable[[str], Any] | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         """Read the chain once; this may block as `renew` does.
@@ -60,7 +65,7 @@ class Credentials:
         self.source = ""
         self.problem = ""
         self._profile = profile
-        self._open_session = open_session
+        self._open_session = open_session or _quick_session
         self._clock = clock
         self._lock = threading.Lock()
         self._provider: Any = None

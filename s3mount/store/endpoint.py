@@ -5,6 +5,7 @@ styles, and its configuration knows ``AWS_ENDPOINT_URL`` and profiles. An unsign
 have all that applied to one bucket, without a request being sent.
 """
 
+import os
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
@@ -12,6 +13,7 @@ from s3mount.errors import ConfigError
 from s3mount.store.aws_session import new_session
 from s3mount.store.ca_bundle import ca_bundle_path
 from s3mount.store.interface import StoreSettings
+from s3mount.store.shortcut import plain_endpoint
 
 DEFAULT_REGION = "us-east-1"
 """Where S3 sends those who name no region; a bucket elsewhere answers with its own region."""
@@ -58,7 +60,9 @@ class EndpointResolver:
         """
         self._bucket = bucket
         self._settings = settings
-        self._session = new_session(settings.profile)
+        self._plain = plain_endpoint(bucket, settings, DEFAULT_REGION)
+        # Where something is wrong with the configuration it is told now.
+        self._session = None if self._plain else new_session(settings.profile)
 
     def ca_path(self) -> str:
         """The certificates to trust: the option, else what the AWS configuration says, else the system's.
@@ -66,17 +70,22 @@ class EndpointResolver:
         Raises:
             ConfigError: the configured file does not exist.
         """
-        configured = self._settings.ca_bundle or self._session.get_config_variable("ca_bundle")
-        return ca_bundle_path(configured or "")
+        configured = self._settings.ca_bundle
+        if not configured and self._session is not None:
+            configured = self._session.get_config_variable("ca_bundle") or ""
+        return ca_bundle_path(configured or os.environ.get("AWS_CA_BUNDLE", ""))
 
     def resolve(self, region: str = "") -> Endpoint:
         """The bucket's endpoint, in ``region`` if given, else where the configuration says.
 
-        Sends nothing; takes about 0.1 s the first time and 20 ms later.
+        Sends nothing; takes about 0.1 s the first time and 20 ms later, or no time in the plainest cases.
 
         Raises:
             ConfigError: the bucket's name, the region or the endpoint URL is not one.
         """
+        if self._plain is not None and not region:
+            url = f"{self._plain.url}/{_PROBE_KEY}"
+            return endpoint_of(url, self._bucket, self._plain.region, self._plain.partition)
         import botocore.exceptions
 
         if self._bucket.endswith(EXPRESS_SUFFIX):
@@ -107,8 +116,9 @@ class EndpointResolver:
         options: dict[str, Any] = {"signature_version": botocore.UNSIGNED}
         if settings.addressing_style != "auto":
             options["s3"] = {"addressing_style": settings.addressing_style}
-        region = region or settings.region or self._session.get_config_variable("region")
-        client = self._session.create_client(
+        session = self._session = self._session or new_session(settings.profile)
+        region = region or settings.region or session.get_config_variable("region")
+        client = session.create_client(
             "s3",
             region_name=region or DEFAULT_REGION,
             endpoint_url=settings.endpoint_url or None,

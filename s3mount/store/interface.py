@@ -49,11 +49,13 @@ class Page(NamedTuple):
         objects: the keys of this page, in the store's order.
         prefixes: common prefixes, each ending in the delimiter.
         next_token: what to send for the next page, None when this is the last.
+        age: seconds since the bucket was seen like this; 0 for what the store says now.
     """
 
     objects: Sequence[ObjectMeta]
     prefixes: Sequence[str]
     next_token: str | None
+    age: float = 0.0
 
 
 class Head(NamedTuple):
@@ -77,7 +79,8 @@ class Get:
     """Read bytes ``start`` to ``stop`` (exclusive) of one version of an object.
 
     ``whole`` says that the range is the whole object, so that no Range header is needed (an empty object has no
-    range that HTTP can spell). ``etag`` empty means any version: only for a first look at an object.
+    range that HTTP can spell). ``etag`` empty means any version: only for a first look at an object. ``version_id``
+    asks for a version that need not be the newest, where the store keeps them; others ignore it.
     """
 
     key: str
@@ -85,6 +88,7 @@ class Get:
     start: int
     stop: int
     whole: bool = False
+    version_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,8 @@ class ListPage:
     """List one page under ``prefix``, folded at ``delimiter`` when it is not empty.
 
     ``token`` continues a listing; ``start_after`` begins one behind a key. ``max_keys`` counts keys and common
-    prefixes together; S3 gives at most 1,000 a page.
+    prefixes together; S3 gives at most 1,000 a page. The answer must be younger than ``max_age`` seconds where somebody
+    remembers one; at 0 the store is asked.
     """
 
     prefix: str
@@ -100,6 +105,7 @@ class ListPage:
     token: str | None = None
     start_after: str = ""
     max_keys: int = 1000
+    max_age: float = 0.0
 
 
 Request = Get | ListPage

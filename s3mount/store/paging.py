@@ -21,7 +21,7 @@ def fold_page(
     objects: list[ObjectMeta] = []
     prefixes: list[str] = []
     after = request.token if request.token is not None else request.start_after
-    skip = after if _is_folded(after, request) and request.token is not None else None
+    skip = after if is_folded(after, request) and request.token is not None else None
     last = ""
     for key in keys:
         if not key.startswith(request.prefix) or not _is_after(key, after):
@@ -49,12 +49,13 @@ def byte_order(key: str) -> bytes:
     return key.encode("utf-8", "surrogateescape")
 
 
+def is_folded(entry: str, request: ListPage) -> bool:
+    """Whether an entry of a page, the last one of a token, is a common prefix and no key."""
+    return bool(request.delimiter) and entry.endswith(request.delimiter) and entry != request.prefix
+
+
 def _is_after(key: str, after: str) -> bool:
     return not after or byte_order(key) > byte_order(after)
-
-
-def _is_folded(key: str, request: ListPage) -> bool:
-    return bool(request.delimiter) and key.endswith(request.delimiter) and key != request.prefix
 
 
 def _common_prefix(key: str, request: ListPage) -> str | None:

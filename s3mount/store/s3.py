@@ -35,10 +35,17 @@ class S3Store:
         endpoint: where requests go now.
     """
 
-    def __init__(self, bucket: str, settings: StoreSettings) -> None:
+    def __init__(
+        self, bucket: str, settings: StoreSettings, credentials: Credentials | None = None
+    ) -> None:
         """Read the AWS configuration and the chain of credentials; may block for seconds, sends nothing to S3.
 
         Missing credentials are told to each request, not here, so that they may turn up later.
+
+        Args:
+            bucket: its name.
+            settings: how to reach it.
+            credentials: to use instead of those of ``settings.profile``.
 
         Raises:
             ConfigError: the profile, the endpoint, the bucket's name or the CA bundle is wrong.
@@ -48,7 +55,9 @@ class S3Store:
         self._settings = settings
         self._resolver = EndpointResolver(bucket, settings)
         self.endpoint = self._resolver.resolve()
-        self.credentials = None if settings.no_sign_request else Credentials(settings.profile)
+        self.credentials = None
+        if not settings.no_sign_request:
+            self.credentials = credentials or Credentials(settings.profile)
         self._signer = Signer(self.endpoint.region)
         self._exchanges: dict[int, Exchange] = {}
         self._unsendable: deque[tuple[Exchange, StoreError]] = deque()

@@ -22,7 +22,9 @@ def target_of(request: Request) -> tuple[str, str]:
         UnicodeEncodeError: a key with a surrogate that stands for no byte.
     """
     if isinstance(request, Get):
-        return "/" + quote(request.key.encode("utf-8", "surrogateescape"), _KEY_SAFE), ""
+        path = "/" + quote(request.key.encode("utf-8", "surrogateescape"), _KEY_SAFE)
+        version = quote(request.version_id, _QUERY_SAFE)
+        return path, f"versionId={version}" if version else ""
     return "/", _list_query(request)
 
 

@@ -7,17 +7,17 @@ into the inbox; everything else, and every call of a sink or a page callback, ha
 
 import logging
 import random
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from s3mount.errors import CredentialsExpired, StoreError
 from s3mount.metrics import Counters, Incident
 from s3mount.store.interface import Get, ListPage, Page, Store
+from s3mount.transfer.bandwidth import Meter
 from s3mount.transfer.flight import Cancelled, Flight, Sink, Urgency
+from s3mount.transfer.own_thread import OwnThread
 from s3mount.transfer.queue import RequestQueue, Shares
 from s3mount.transfer.retry import RetryPolicy, next_delay
 
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 IDLE_POLL = 60.0
 """Seconds a poll may sleep when nothing is due; a word in the inbox wakes it."""
+LOOK_AGAIN = 0.1
+"""Seconds after which readers elsewhere are told, or asked for, again while nothing else happens."""
 
 
 class EngineSettings(NamedTuple):
@@ -34,14 +36,17 @@ class EngineSettings(NamedTuple):
         connections: requests under way at once at the most.
         retry: when a failed request is made again.
         shares: how the connections are divided; `Shares.of` where nobody says.
+        max_bandwidth: bytes per second of objects, 0 for no limit. It holds on the mean of a few seconds when requests
+            are small beside it; see `Meter`.
     """
 
     connections: int = 64
     retry: RetryPolicy = RetryPolicy()
     shares: Shares | None = None
+    max_bandwidth: float = 0
 
 
-class Engine:
+class Engine(OwnThread):
     """Sends requests by urgency, tries again what can pass, and hands results on.
 
     Use it as a context manager: leaving it stops the thread and fails what is still under way with `Cancelled`.
@@ -50,6 +55,10 @@ class Engine:
         store: where requests go; the engine closes it at its end.
         settings: how much at once, and how patient.
         on_expired: called on the engine's thread when a request failed for old credentials.
+        on_needed: called on the engine's thread again and again, at least every 0.1 s, while NEEDED flights are under
+            way.
+        gives_way: asked on the engine's thread whenever flights may be sent, at least every 0.1 s while it says yes:
+            whether WARM flights should make way for readers of another engine.
     """
 
     def __init__(
@@ -58,29 +67,23 @@ class Engine:
         settings: EngineSettings = EngineSettings(),  # noqa: B008 - immutable
         *,
         on_expired: Callable[[], None] = lambda: None,
+        on_needed: Callable[[], None] | None = None,
+        gives_way: Callable[[], bool] = lambda: False,
     ) -> None:
+        super().__init__("s3mount-engine")
         self.store = store
         self.counters = Counters()
         self._settings = settings
         self._on_expired = on_expired
+        self._on_needed = on_needed
+        self._gives_way = gives_way
+        self._makes_way = False
+        limit = settings.max_bandwidth
+        self._meter = Meter(limit, time.monotonic()) if limit else None
         self._queue = RequestQueue(settings.shares or Shares.of(settings.connections))
         self._inbox: deque[Callable[[], None]] = deque()
         self._sleeping = False
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="s3mount-engine", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._post(self._stop)
-        self._thread.join()
 
     def get(self, request: Get, sink: Sink, urgency: Urgency) -> Flight:
         """Fetch bytes into a sink.
@@ -147,8 +150,18 @@ class Engine:
                 log.exception("what was to be done on the engine's thread failed")
 
     def _time_to_next(self) -> float:
+        now = time.monotonic()
+        wait = IDLE_POLL
+        if self._makes_way or (self._on_needed and self._queue.running_by[Urgency.NEEDED]):
+            wait = LOOK_AGAIN
+        debt = self._meter.wait(now) if self._meter else 0.0
+        if debt and any(map(self._queue.may_wait, Urgency)):
+            wait = min(wait, debt)
         due = self._queue.next_due()
-        return IDLE_POLL if due is None else max(0.0, due - time.monotonic())
+        return wait if due is None else min(wait, max(0.0, due - now, debt))
+
+    def _end_soon(self) -> None:
+        self._post(self._stop)
 
     def _stop(self) -> None:
         self._stopping = True
@@ -159,8 +172,21 @@ class Engine:
 
     def _launch(self) -> None:
         now = time.monotonic()
-        while (flight := self._queue.take(now)) is not None:
+        self._makes_way = self._gives_way()
+        while (flight := self._take(now)) is not None:
             self.store.submit(flight.next_request(), flight)
+        if self._on_needed and self._queue.running_by[Urgency.NEEDED]:
+            self._on_needed()
+
+    def _take(self, now: float) -> Flight | None:
+        if self._meter is None:
+            return self._queue.take(now, makes_way=self._makes_way)
+        if self._meter.wait(now):
+            return None
+        flight = self._queue.take(now, makes_way=self._makes_way)
+        if flight is not None:
+            self._meter.sent(flight)
+        return flight
 
     def _cancel(self, flight: Flight) -> None:
         if flight in self._queue:
@@ -169,6 +195,8 @@ class Engine:
 
     def _ended(self, flight: Flight, error: StoreError | None) -> None:
         """One try is over: the receiver's ``done``."""
+        if self._meter is not None:
+            self._meter.ended(flight)
         if error is None:
             self._end(flight, None)
             return
@@ -208,6 +236,8 @@ class Engine:
 
     def _end(self, flight: Flight, error: StoreError | None) -> None:
         self._queue.remove(flight)
+        if self._meter is not None:
+            self._meter.ended(flight)
         flight.is_over = True
         try:
             if error is None:

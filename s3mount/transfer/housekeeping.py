@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
-from types import TracebackType
-from typing import NamedTuple, Self, TypeVar
+from typing import NamedTuple, TypeVar
+
+from s3mount.transfer.own_thread import OwnThread
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ class Chore(NamedTuple):
     is_urgent: Callable[[], bool] = lambda: False
 
 
-class Housekeeper:
+class Housekeeper(OwnThread):
     """Runs chores on one thread while the context is open, and each once more at its end.
 
     A chore that fails is logged and run again at its next time: it never ends the others.
@@ -46,25 +47,15 @@ class Housekeeper:
     """
 
     def __init__(self, chores: Sequence[Chore], wake: threading.Event | None = None) -> None:
+        super().__init__("s3mount-housekeeping")
         self._chores = list(chores)
         self._wake = wake or threading.Event()
         self._urgent: set[str] = set()
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="s3mount-housekeeping", daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def _end_soon(self) -> None:
         self._stopping = True
         self._wake.set()
-        self._thread.join()
 
     def hurry(self, name: str) -> None:
         """Run a chore now instead of at its time. From any thread."""
@@ -92,28 +83,18 @@ def _run_quietly(chore: Chore) -> None:
         log.exception("housekeeping: %s failed", chore.name)
 
 
-class Worker:
+class Worker(OwnThread):
     """One thread that does what it is handed, job after job; leaving the context waits for the last one.
 
     A job that fails is logged and ends nothing.
     """
 
     def __init__(self, name: str) -> None:
+        super().__init__(name)
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def _end_soon(self) -> None:
         self._jobs.put(None)
-        self._thread.join()
 
     def submit(self, job: Callable[[], None]) -> None:
         """Do ``job`` after those that were handed in before. From any thread."""

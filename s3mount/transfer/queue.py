@@ -2,6 +2,7 @@
 
 Three classes of urgency, each first come, first served. Somebody waits for NEEDED; SOON is a guess about what a reader
 will want; WARM was ordered in bulk. The lower two never fill every connection, so that a reader who waits finds one.
+WARM shrinks to a few while it makes way for readers of other processes, whose requests share the line and the store.
 """
 
 import enum
@@ -27,6 +28,10 @@ class Shares(NamedTuple):
         return cls(connections, max(1, connections - spare), max(1, connections - 2 * spare))
 
 
+MAKING_WAY = 16
+"""WARM keeps one in so many of its share while it makes way: it never stands still."""
+
+
 class _Place(enum.Enum):
     WAITING = enum.auto()
     RUNNING = enum.auto()
@@ -43,6 +48,7 @@ class RequestQueue:
 
     shares: Shares
     running: int = 0
+    running_by: list[int] = field(default_factory=lambda: [0] * len(Urgency))
     _lanes: tuple[deque[Flight], deque[Flight], deque[Flight]] = field(
         default_factory=lambda: (deque(), deque(), deque())
     )
@@ -57,28 +63,37 @@ class RequestQueue:
 
     def delay(self, flight: Flight, until: float) -> None:
         """A running flight that failed and is tried again at ``until``."""
-        self.running -= 1
+        self._stop_running(flight)
         self._serial += 1
         self._places[flight] = _Place.DELAYED
         heapq.heappush(self._delayed, (until, self._serial, flight))
 
     def promote(self, flight: Flight, urgency: Urgency) -> None:
-        """Raise a flight's urgency; one that runs or is more urgent already stays as it is."""
+        """Raise a flight's urgency; one that is more urgent already stays as it is."""
         if urgency >= flight.urgency:
             return
+        place = self._places.get(flight)
+        if place is _Place.RUNNING:
+            self.running_by[flight.urgency] -= 1
+            self.running_by[urgency] += 1
         flight.urgency = urgency
-        if self._places.get(flight) is _Place.WAITING:
+        if place is _Place.WAITING:
             self._lanes[urgency].append(flight)
 
     def remove(self, flight: Flight) -> bool:
         """Forget a flight that ended or is not wanted; whether it was running."""
         place = self._places.pop(flight, None)
         if place is _Place.RUNNING:
-            self.running -= 1
+            self._stop_running(flight)
         return place is _Place.RUNNING
 
-    def take(self, now: float) -> Flight | None:
-        """The flight to send now, None when there is none or no share left for it."""
+    def take(self, now: float, *, makes_way: bool = False) -> Flight | None:
+        """The flight to send now, None when there is none or no share left for it.
+
+        Args:
+            now: seconds, on the clock of `delay`.
+            makes_way: whether WARM makes way for readers elsewhere.
+        """
         while self._delayed and self._delayed[0][0] <= now:
             _, _, flight = heapq.heappop(self._delayed)
             if self._places.get(flight) is _Place.DELAYED:
@@ -87,18 +102,25 @@ class RequestQueue:
         for urgency, share in zip(Urgency, self.shares, strict=True):
             if self.running >= share:
                 return None
+            if urgency is Urgency.WARM and makes_way and self._warm_is_enough():
+                return None
             lane = self._lanes[urgency]
             while lane:
                 flight = lane.popleft()
                 if self._places.get(flight) is _Place.WAITING and flight.urgency == urgency:
                     self._places[flight] = _Place.RUNNING
                     self.running += 1
+                    self.running_by[urgency] += 1
                     return flight
         return None
 
     def next_due(self) -> float | None:
         """When the next delayed flight is due, None when there is none."""
         return self._delayed[0][0] if self._delayed else None
+
+    def may_wait(self, urgency: Urgency) -> bool:
+        """Whether flights of an urgency may wait for their turn; False is certain."""
+        return bool(self._lanes[urgency])
 
     def __contains__(self, flight: object) -> bool:
         return flight in self._places
@@ -110,3 +132,10 @@ class RequestQueue:
     def is_empty(self) -> bool:
         """Whether there is nothing to do now or later."""
         return not self._places
+
+    def _warm_is_enough(self) -> bool:
+        return self.running_by[Urgency.WARM] >= max(1, self.shares.warm // MAKING_WAY)
+
+    def _stop_running(self, flight: Flight) -> None:
+        self.running -= 1
+        self.running_by[flight.urgency] -= 1

@@ -160,3 +160,15 @@ def test_every_flipped_byte_of_a_trailer_is_noticed(tmp_path):
                 trailer.read_back(fd)
         finally:
             os.close(fd)
+
+
+@given(*[st.integers(0, 1000)] * 7)
+def test_what_fits_fits_beside_what_is_pinned(cached, granted, most, free, floor, pinned, ahead):
+    pressure = Pressure(cached, granted, most, free, floor)
+    pinned = min(pinned, cached)
+    room = pressure.room_to_fill(pinned, ahead)
+    assert room >= 0
+    full = pressure._replace(
+        cached=pinned + room, granted=ahead, free=free + cached - pinned - room
+    )
+    assert room == 0 or full.to_evict() == 0

@@ -20,6 +20,12 @@ SIZE = 5 * CELL + 777
 BOUND = st.integers(0, SIZE)
 
 
+@pytest.fixture
+def tmp_path(tmp_path_factory):
+    """On a disk: reads that may or may not wait for it are tested here."""
+    return tmp_path_factory.mktemp("cache")
+
+
 def files_of(root):
     return sorted(path for path in (root / "v1/objects").rglob("*") if path.is_file())
 

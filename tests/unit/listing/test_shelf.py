@@ -133,12 +133,12 @@ def test_forgetting_takes_all_below_and_nothing_beside(shelf):
     for prefix in ("", "d/", "d/e/", "d-/", "e/"):
         listing_of(prefix, shelf=shelf)
         shelf.learn(prefix, b"x", None, 0.0)
-    assert shelf.forget("d/") == 2
+    assert shelf.forget("d/", 1.0) == 2
     for prefix, is_known in {"": True, "d/": False, "d/e/": False, "d-/": True, "e/": True}.items():
         for name in (b"a", b"x"):
             assert (shelf.known(prefix, name, 1.0) is not None) == is_known
             assert (shelf.old(prefix, name, 1.0) is not None) == is_known
-    assert shelf.forget("") == 3
+    assert shelf.forget("", 1.0) == 3
     assert shelf.totals() == {"directories": 0, "entries": 0}
 
 

@@ -1,6 +1,7 @@
 """The engine over a store in memory that fails on demand."""
 
 import threading
+import time
 from concurrent.futures import Future
 
 import pytest
@@ -18,6 +19,7 @@ from s3mount.store.interface import Get, Head, ListPage
 from s3mount.store.memory import MemoryStore
 from s3mount.transfer.engine import Engine, EngineSettings
 from s3mount.transfer.flight import Cancelled, Urgency
+from s3mount.transfer.queue import Shares
 from s3mount.transfer.retry import RetryPolicy
 from tests.support.faulty_store import FaultyStore
 
@@ -215,6 +217,61 @@ def test_needed_overtakes_a_bulk_of_warm(store):
         for sink in [*bulk, reader]:
             sink.over.result(5)
     assert done.index("needed") <= 2
+
+
+def settles(condition, seconds=5.0):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return condition()
+
+
+def test_bulk_makes_way_while_a_reader_of_another_engine_waits(store):
+    """Two engines, as a mount and a bulk command have them, and the signal between them."""
+    for number in range(200):
+        store.inner.put(f"warm{number}", b"x")
+    waited = 0.0
+
+    def note():
+        nonlocal waited
+        waited = time.monotonic()
+
+    far = FaultyStore(store.inner)
+    bulk_settings = EngineSettings(connections=64, shares=Shares(64, 64, 32))
+    with (
+        Engine(store, bulk_settings, gives_way=lambda: time.monotonic() - waited < 0.2) as bulk,
+        Engine(far, QUICK, on_needed=note) as mount,
+    ):
+        store.hold()
+        far.hold()
+        bulk_sinks = [
+            fetch(bulk, whole(store, f"warm{number}"), Urgency.WARM) for number in range(200)
+        ]
+        assert settles(lambda: bulk._queue.running_by[Urgency.WARM] == 32)
+        reader = fetch(mount, whole(store))
+        assert settles(lambda: waited > 0)
+        # What runs goes on; nothing follows it until 2 of 32 are left.
+        finish_held(store, bulk, 31)
+        assert settles(lambda: bulk._queue.running_by[Urgency.WARM] == 2)
+        time.sleep(0.3)  # the reader waits all the while
+        assert bulk._queue.running_by[Urgency.WARM] == 2
+        far.let_go()
+        assert reader.over.result(5) == BODY
+        assert settles(lambda: bulk._queue.running_by[Urgency.WARM] == 32)
+        store.let_go()
+        for sink in bulk_sinks:
+            assert sink.over.result(5) == b"x"
+
+
+def finish_held(store, engine, count):
+    """Let some of the requests pass that a store holds back; the others stay."""
+
+    def some():
+        passed, store.held = store.held[:count], store.held[count:]
+        for request, receiver in passed:
+            store.inner.submit(request, receiver)
+
+    engine.call(some)
 
 
 def test_errors_tell_whether_to_try_again():

@@ -123,7 +123,46 @@ class QueueModel(RuleBasedStateMachine):
     @invariant()
     def running_is_counted(self):
         assert self.queue.running == len(self.running) <= 4
+        for urgency in Urgency:
+            held = sum(each.urgency is urgency for each in self.running)
+            assert self.queue.running_by[urgency] == held
         assert self.queue.is_empty() == (not self.waiting | self.running | self.delayed)
+
+
+@given(st.integers(1, 200), st.integers(0, 60))
+def test_warm_that_makes_way_keeps_a_sixteenth(warm, needed):
+    queue = RequestQueue(Shares(300, 300, warm + needed))
+    for _ in range(needed):
+        queue.add(flight(Urgency.NEEDED))
+    for _ in range(warm):
+        queue.add(flight(Urgency.WARM))
+    while queue.take(0.0, makes_way=True):
+        pass
+    assert queue.running_by[Urgency.NEEDED] == needed
+    kept = min(warm, max(1, (warm + needed) // 16)) if warm else 0
+    assert queue.running_by[Urgency.WARM] == kept
+    while queue.take(0.0):
+        pass
+    assert queue.running == warm + needed
+
+
+def test_running_flights_are_counted_by_urgency_through_everything():
+    queue = RequestQueue(Shares(9, 9, 9))
+    one, other = flight(Urgency.WARM), flight(Urgency.WARM)
+    for added in (one, other):
+        queue.add(added)
+    assert queue.may_wait(Urgency.WARM)
+    queue.take(0.0)
+    queue.take(0.0)
+    assert not queue.may_wait(Urgency.WARM)
+    assert queue.running_by == [0, 0, 2]
+    queue.promote(one, Urgency.NEEDED)
+    assert queue.running_by == [1, 0, 1]
+    queue.delay(one, 1.0)
+    queue.remove(other)
+    assert queue.running_by == [0, 0, 0]
+    queue.take(2.0)
+    assert queue.running_by == [1, 0, 0]
 
 
 TestQueueModel = QueueModel.TestCase

@@ -3,7 +3,7 @@
 import hypothesis.strategies as st
 from hypothesis import given
 
-from s3mount.prefetch.siblings import BATCH, DEPTH_MAX, REST_MAX, SKIP, Walk
+from s3mount.readahead.siblings import BATCH, DEPTH_MAX, REST_MAX, SKIP, Walk
 
 LENGTH = 1000
 

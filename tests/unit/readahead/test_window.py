@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import example, given
 
-from s3mount.prefetch.window import (
+from s3mount.readahead.window import (
     FIRST,
     FIRST_WINDOW,
     GAIN,

@@ -12,8 +12,8 @@ SKIP = 8
 DEPTH_MAX = 64
 """Neighbours on their way at the most: at 30 ms of round trip that is 2,000 a second."""
 BATCH = 4
-"""Neighbours are named by at least this part of the depth (one in so many): a dozen requests that are sent together cost
-a third of what they cost one by one."""
+"""Neighbours are named by at least this part of the depth (one in so many): a dozen requests that are sent together
+cost a third of what they cost one by one."""
 REST_MAX = 15
 """Steps without a look ahead at the most: a walk over what is there already costs next to nothing."""
 PRIMED = 3

@@ -1,0 +1,286 @@
+"""Bytes of one object on their way into a file: a small one at once, a larger one piece by piece.
+
+All tell their end once, as an `End`; what to do about an error is not decided here. Concurrency rule: everything
+happens on the engine's thread, but for the jobs of the worker that writes; an end may be told on either.
+"""
+
+import time
+
+from isal import isal_zlib
+
+from s3mount.bulk.arriving import split
+from s3mount.bulk.roads import End, Over, Roads
+from s3mount.bulk.target import PartFile, Wanted
+from s3mount.cache.cache import ByteRange
+from s3mount.errors import BadBody, StoreError
+from s3mount.store.interface import Get, Head, ObjectMeta
+from s3mount.transfer.flight import Cancelled, Flight, Urgency
+
+GATHER = 512 * 1024
+"""Bytes written at once."""
+
+
+class Damaged(BadBody):
+    """All bytes came and they are not the object's; nobody has tried again yet."""
+
+
+class Small:
+    """An object that comes in one GET and is written at once; it is the sink of that GET.
+
+    Args:
+        roads: how.
+        meta: which object.
+        wanted: which file.
+        over: told of the end, on the engine's thread.
+    """
+
+    __slots__ = (
+        "_began",
+        "_chunks",
+        "_crc",
+        "_flight",
+        "_over",
+        "_roads",
+        "_version_id",
+        "_wanted",
+        "write",
+    )
+
+    def __init__(self, roads: Roads, meta: ObjectMeta, wanted: Wanted, over: Over) -> None:
+        self._began = time.monotonic()
+        self._roads = roads
+        self._wanted = wanted
+        self._over = over
+        self._crc: int | None = None
+        self._version_id = ""
+        self._chunks: list[bytes] = []
+        self.write = self._chunks.append
+        request = Get(meta.key, meta.etag, 0, meta.size, whole=True)
+        self._flight: Flight | None = roads.engine.get(request, self, Urgency.WARM)
+
+    def head(self, head: Head) -> None:
+        """The version is confirmed; see `Sink.head`."""
+        self._crc = head.crc32
+        self._version_id = head.version_id
+
+    def finish(self) -> None:
+        """All bytes came; see `Sink.finish`."""
+        self._flight = None  # it holds this
+        chunks = self._chunks
+        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        error: Exception | None = None
+        if self._crc is not None and isal_zlib.crc32(body) != self._crc:
+            error = _damaged(self._wanted.key)
+        else:
+            try:
+                self._roads.target.write(self._wanted, body)
+            except Exception as failure:
+                error = failure
+        seconds = time.monotonic() - self._began
+        self._over(self, End(error, len(body), seconds, self._version_id))
+
+    def fail(self, error: StoreError) -> None:
+        """There will be no more bytes; see `Sink.fail`."""
+        self._flight = None
+        fetched = sum(map(len, self._chunks))
+        self._over(self, End(error, fetched, time.monotonic() - self._began, self._version_id))
+
+    def stop(self) -> None:
+        """See `Stoppable.stop`."""
+        if self._flight is not None:
+            self._roads.engine.cancel(self._flight)
+
+
+class Streamed:
+    """An object whose bytes go into a temporary file while they come, in one GET or in several at once.
+
+    Args:
+        roads: how.
+        meta: which object, of at least one byte.
+        wanted: which file.
+        over: told of the end, on the engine's thread or that of the worker.
+    """
+
+    def __init__(self, roads: Roads, meta: ObjectMeta, wanted: Wanted, over: Over) -> None:
+        self._began = time.monotonic()
+        self._roads = roads
+        self._meta = meta
+        self._wanted = wanted
+        self._over = over
+        self._parts = split([ByteRange(0, meta.size)], roads.part)
+        self._flights: dict[_Part, Flight] = {}
+        self._jobs = 0
+        self._fetched = 0
+        self._version_id = ""
+        self._crc: int | None = None
+        self._file: PartFile | None = None
+        self._error: Exception | None = None
+        self._is_over = False
+        # Of the worker's thread.
+        self._sum = 0
+        self._refused: Exception | None = None
+
+    @property
+    def next_size(self) -> int:
+        """Bytes of the part that is sent next, 0 when there is none."""
+        return self._parts[0].stop - self._parts[0].start if self._parts else 0
+
+    def send(self) -> None:
+        """Send GETs, as many as may be under way."""
+        while self._parts and len(self._flights) < self._roads.parts_each:
+            if not self._roads.room.take(self.next_size):
+                self._roads.room.wait(self)
+                return
+            start, stop = self._parts.popleft()
+            whole = start == 0 and stop == self._meta.size
+            request = Get(self._meta.key, self._meta.etag, start, stop, whole)
+            sink = _Part(self, start, stop)
+            self._flights[sink] = self._roads.engine.get(request, sink, Urgency.WARM)
+
+    def stop(self) -> None:
+        """See `Stoppable.stop`."""
+        self._fail(Cancelled("no longer wanted", key=self._meta.key))
+        self._end_if_done()
+
+    # What a part calls.
+
+    def told(self, head: Head) -> None:
+        """A reply begins; the first one makes the file."""
+        self._version_id = head.version_id
+        self._crc = head.crc32
+        if self._file is None and self._error is None:
+            try:
+                self._file = self._roads.target.begin(self._wanted)
+            except Exception as error:
+                self._fail(error)
+
+    def put(self, pieces: list[bytes], start: int, count: int) -> None:
+        """Some bytes have come."""
+        self._fetched += count
+        file = self._file
+        if file is None or self._error is not None:
+            self._roads.room.give(count)
+            return
+        self._jobs += 1
+        self._roads.worker.submit(lambda: self._write(file, pieces, start, count))
+
+    def part_over(self, part: "_Part", error: StoreError | None) -> None:
+        """A GET has ended, and told of all its bytes."""
+        del self._flights[part]
+        if error is not None:
+            self._fail(error)
+        self._roads.room.give(part.left)
+        self.send()
+        self._end_if_done()
+
+    def _fail(self, error: Exception) -> None:
+        if self._error is None:
+            self._error = error
+        self._parts.clear()
+        for flight in self._flights.values():
+            self._roads.engine.cancel(flight)
+
+    def _written(self, count: int) -> None:
+        self._jobs -= 1
+        if self._refused is not None:
+            self._fail(self._refused)
+        self._roads.room.give(count)
+        self._end_if_done()
+
+    def _end_if_done(self) -> None:
+        if self._parts or self._flights or self._jobs or self._is_over:
+            return
+        self._is_over = True
+        if self._file is None:
+            self._tell(self._error)
+        else:
+            self._roads.worker.submit(self._conclude)
+
+    def _tell(self, error: Exception | None) -> None:
+        seconds = time.monotonic() - self._began
+        self._over(self, End(error, self._fetched, seconds, self._version_id))
+
+    # On the worker's thread.
+
+    def _write(self, file: PartFile, pieces: list[bytes], start: int, count: int) -> None:
+        try:
+            if self._error is None and self._refused is None:
+                file.write(pieces, start)
+                if self._crc is not None:
+                    for piece in pieces:
+                        self._sum = isal_zlib.crc32(piece, self._sum)
+        except Exception as error:
+            self._refused = error
+        self._roads.engine.call(lambda: self._written(count))
+
+    def _conclude(self) -> None:
+        file = self._file
+        assert file is not None
+        error = self._error
+        if error is None and self._crc is not None and self._sum != self._crc:
+            error = _damaged(self._meta.key)
+        if error is not None:
+            file.discard()
+        else:
+            error = committed(file)
+        self._tell(error)
+
+
+class _Part:
+    """The sink of one GET of several.
+
+    Attributes:
+        left: bytes that room is taken for and that have not been handed on.
+    """
+
+    __slots__ = ("_at", "_count", "_owner", "_pieces", "left")
+
+    def __init__(self, owner: Streamed, start: int, stop: int) -> None:
+        self._owner = owner
+        self._at = start
+        self.left = stop - start
+        self._pieces: list[bytes] = []
+        self._count = 0
+
+    def head(self, head: Head) -> None:
+        """The version is confirmed; see `Sink.head`."""
+        self._owner.told(head)
+
+    def write(self, chunk: bytes) -> None:
+        """The next bytes; see `Sink.write`."""
+        self._pieces.append(chunk)
+        self._count += len(chunk)
+        if self._count >= GATHER:
+            self._hand_on()
+
+    def finish(self) -> None:
+        """All bytes came; see `Sink.finish`."""
+        if self._count:
+            self._hand_on()
+        self._owner.part_over(self, None)
+
+    def fail(self, error: StoreError) -> None:
+        """There will be no more bytes; see `Sink.fail`."""
+        self._owner.part_over(self, error)
+
+    def _hand_on(self) -> None:
+        pieces, count, start = self._pieces, self._count, self._at
+        self._pieces, self._count = [], 0
+        self._at += count
+        self.left -= count
+        self._owner.put(pieces, start, count)
+
+
+def committed(file: PartFile) -> Exception | None:
+    """Give a file its place; what was wrong with it, if anything."""
+    try:
+        file.commit()
+    except Exception as error:
+        return error
+    return None
+
+
+def _damaged(key: str) -> Damaged:
+    return Damaged(
+        f"{key!r}: the bytes that came do not have the checksum that the store told", key=key
+    )

@@ -1,0 +1,197 @@
+"""A prefix listed by many requests at once, page after page, no faster than somebody takes the pages.
+
+What is asked for next is decided in `listing/ranges.py`; here it is sent. Concurrency rule: `PageWalk` and `FlatWalk`
+belong to the engine's thread; `pages_now` and `walk_now` to the thread that calls them.
+"""
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from functools import partial
+from queue import SimpleQueue
+from typing import NamedTuple, TypedDict, Unpack
+
+from s3mount.errors import StoreError, UnexpectedReply
+from s3mount.listing.ranges import Ask, Ranges
+from s3mount.store.interface import ObjectMeta, Page
+from s3mount.transfer.engine import Engine
+from s3mount.transfer.flight import Flight, Urgency
+
+PARALLEL = 32
+"""LISTs under way at once: with more, the time goes into reading the replies."""
+AHEAD = 64
+"""Pages that may be on their way or wait for whoever takes them."""
+PAGE = 1000
+"""Keys and prefixes in a page: the most that S3 gives."""
+
+
+class WalkOptions(TypedDict, total=False):
+    """How to list.
+
+    Attributes:
+        parallel: LISTs under way at once at the most, `PARALLEL` where nobody says; 1 lists serially.
+        ahead: pages delivered and not released, waiting for earlier ones, or under way, at the most; `AHEAD`.
+        urgency: of every LIST; NEEDED.
+        ordered: whether pages come in the order of their keys; no. It keeps pages in memory, and takes longer.
+        delimiter: folds keys into common prefixes; none.
+        max_keys: entries in a page at the most; `PAGE`.
+    """
+
+    parallel: int
+    ahead: int
+    urgency: Urgency
+    ordered: bool
+    delimiter: str
+    max_keys: int
+
+
+class PageWalk:
+    """Lists a prefix and pushes its pages, common prefixes included.
+
+    Every entry comes exactly once. A store that lists out of order, or does not begin where it should, is listed
+    serially, in its own order.
+
+    Args:
+        engine: sends the LISTs.
+        prefix: of all keys.
+    """
+
+    def __init__(self, engine: Engine, prefix: str, **options: Unpack[WalkOptions]) -> None:
+        self._engine = engine
+        self._urgency = options.get("urgency", Urgency.NEEDED)
+        self._ahead = options.get("ahead", AHEAD)
+        self._ranges = Ranges(
+            prefix,
+            delimiter=options.get("delimiter", ""),
+            max_keys=options.get("max_keys", PAGE),
+            parallel=options.get("parallel", PARALLEL),
+            window=self._ahead if options.get("ordered", False) else 0,
+        )
+        self._flights: dict[Ask, Flight] = {}
+        self._unreleased = 0
+        self._is_over = False
+
+    def start(
+        self,
+        deliver: Callable[[Page], None],
+        finished: Callable[[StoreError | None], None],
+    ) -> None:
+        """Begin: every page that is not empty goes to ``deliver``, then ``finished`` is called once.
+
+        An error ends the walk: `UnexpectedReply` when the store's order cannot be relied on, else that of a LIST.
+        """
+        self._deliver = deliver
+        self._finished = finished
+        self._send()
+
+    def release(self) -> None:
+        """One delivered page has been worked off: another one may be listed."""
+        self._unreleased -= 1
+        self._send()
+
+    def stop(self) -> None:
+        """List no more; neither callback is called any more."""
+        self._is_over = True
+        for flight in self._flights.values():
+            self._engine.cancel(flight)
+        self._flights.clear()
+
+    def _send(self) -> None:
+        if self._is_over:
+            return
+        busy = self._unreleased + self._ranges.kept + self._ranges.under_way
+        for ask in self._ranges.ask(self._ahead - busy):
+            self._flights[ask] = self._engine.list(
+                ask.request, partial(self._on_reply, ask), self._urgency
+            )
+
+    def _on_reply(self, ask: Ask, reply: Page | StoreError) -> None:
+        if self._is_over:
+            return
+        del self._flights[ask]
+        if isinstance(reply, StoreError):
+            self._finish(reply)
+            return
+        try:
+            self._take(ask, reply)
+        except StoreError as error:
+            self._finish(error)
+        except Exception as error:
+            # Nobody else would end the walk, and whoever waits for it would wait for ever.
+            wrapped = UnexpectedReply(f"listing failed: {type(error).__name__}: {error}")
+            wrapped.__cause__ = error
+            self._finish(wrapped)
+
+    def _take(self, ask: Ask, reply: Page) -> None:
+        pages = self._ranges.take(ask.stretch, reply)
+        self._unreleased += len(pages)
+        self._send()
+        for page in pages:
+            if not self._is_over:
+                self._deliver(page)
+        if self._ranges.is_over and not self._is_over:
+            self._finish(None)
+
+    def _finish(self, error: StoreError | None) -> None:
+        self.stop()
+        self._finished(error)
+
+
+class FlatWalk:
+    """The objects of a `PageWalk`, without the common prefixes.
+
+    Args:
+        engine: sends the LISTs.
+        prefix: of all keys.
+    """
+
+    def __init__(self, engine: Engine, prefix: str, **options: Unpack[WalkOptions]) -> None:
+        self._pages = PageWalk(engine, prefix, **options)
+
+    def start(
+        self,
+        deliver: Callable[[Sequence[ObjectMeta]], None],
+        finished: Callable[[StoreError | None], None],
+    ) -> None:
+        """Begin: every page goes to ``deliver``, then ``finished`` is called once."""
+        self._pages.start(lambda page: deliver(page.objects), finished)
+
+    def release(self) -> None:
+        """One delivered page has been worked off: another one may be listed."""
+        self._pages.release()
+
+    def stop(self) -> None:
+        """List no more; neither callback is called any more."""
+        self._pages.stop()
+
+
+class _End(NamedTuple):
+    error: StoreError | None
+
+
+def pages_now(engine: Engine, prefix: str, **options: Unpack[WalkOptions]) -> Generator[Page]:
+    """The pages of a `PageWalk`, for a thread that waits for them; who leaves early ends the walk.
+
+    Raises:
+        StoreError: the listing failed; the pages before were given.
+    """
+    walk = PageWalk(engine, prefix, **options)
+    arrived: SimpleQueue[Page | _End] = SimpleQueue()
+    engine.call(lambda: walk.start(arrived.put, lambda error: arrived.put(_End(error))))
+    try:
+        while not isinstance(each := arrived.get(), _End):
+            yield each
+            engine.call(walk.release)
+    finally:
+        engine.call(walk.stop)
+    if each.error is not None:
+        raise each.error
+
+
+def walk_now(
+    engine: Engine, prefix: str, **options: Unpack[WalkOptions]
+) -> Generator[Sequence[ObjectMeta]]:
+    """The objects of a `FlatWalk`, page by page, for a thread that waits for them; see `pages_now`."""
+    pages = pages_now(engine, prefix, **options)
+    with closing(pages):
+        for page in pages:
+            yield page.objects

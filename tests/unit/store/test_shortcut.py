@@ -1,0 +1,112 @@
+"""The way to a bucket without botocore: the same as with it, or none."""
+
+import os
+
+import pytest
+
+from s3mount.store.credentials import Credentials
+from s3mount.store.endpoint import DEFAULT_REGION, EndpointResolver
+from s3mount.store.interface import StoreSettings
+from s3mount.store.shortcut import environment_session, plain_endpoint
+
+UNKNOWN = "AWS_SDK_UA_APP_ID"
+"""A variable that changes nothing, but is not known to change nothing: with it botocore is asked."""
+
+BUCKETS = ["bucket", "0-numbers-" + 53 * "a"]
+PLAIN = [
+    StoreSettings(region="eu-west-1"),
+    StoreSettings(),
+    StoreSettings(region="us-east-1", addressing_style="virtual"),
+    StoreSettings(region="ap-southeast-2", no_sign_request=True),
+    StoreSettings(endpoint_url="http://127.0.0.1:9000", region="us-east-1"),
+    StoreSettings(endpoint_url="http://127.0.0.1:9000/", addressing_style="path"),
+    StoreSettings(endpoint_url="https://10.0.0.7", region="eu-central-1"),
+    StoreSettings(endpoint_url="http://minio.lan:9000", addressing_style="path"),
+    StoreSettings(endpoint_url="https://s3.example.com", addressing_style="path"),
+]
+ASKED = [
+    ("bucket.with.dots", StoreSettings()),
+    ("bucket--x-s3", StoreSettings()),
+    ("an-alias-s3alias", StoreSettings()),
+    ("Capitals", StoreSettings()),
+    ("bucket", StoreSettings(region="cn-north-1")),
+    ("bucket", StoreSettings(region="us-gov-west-1")),
+    ("bucket", StoreSettings(region="aws-global")),
+    ("bucket", StoreSettings(profile="work")),
+    ("bucket", StoreSettings(addressing_style="path")),
+    ("bucket", StoreSettings(endpoint_url="http://minio.lan:9000")),
+    ("bucket", StoreSettings(endpoint_url="http://127.0.0.1:9000/below", addressing_style="path")),
+    ("bucket", StoreSettings(endpoint_url="http://user@127.0.0.1", addressing_style="path")),
+    ("bucket", StoreSettings(endpoint_url="http://127.0.0.1", addressing_style="virtual")),
+]
+
+
+@pytest.fixture(autouse=True)
+def _no_configuration(monkeypatch, tmp_path):
+    for name in os.environ:
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.mark.parametrize("bucket", BUCKETS)
+@pytest.mark.parametrize("settings", PLAIN)
+def test_the_short_way_leads_where_botocore_leads(bucket, settings, monkeypatch):
+    assert plain_endpoint(bucket, settings, DEFAULT_REGION) is not None
+    short = EndpointResolver(bucket, settings).resolve()
+    monkeypatch.setenv(UNKNOWN, "x")
+    assert plain_endpoint(bucket, settings, DEFAULT_REGION) is None
+    assert short == EndpointResolver(bucket, settings).resolve()
+
+
+def test_the_region_of_the_environment_counts_as_it_does_for_botocore(monkeypatch):
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-north-1")
+    monkeypatch.setenv("AWS_REGION", "sa-east-1")
+    short = EndpointResolver("bucket", StoreSettings()).resolve()
+    monkeypatch.setenv(UNKNOWN, "x")
+    assert short == EndpointResolver("bucket", StoreSettings()).resolve()
+
+
+@pytest.mark.parametrize(("bucket", "settings"), ASKED)
+def test_what_is_not_plain_is_asked_of_botocore(bucket, settings):
+    assert plain_endpoint(bucket, settings, DEFAULT_REGION) is None
+
+
+@pytest.mark.parametrize("name", ["config", "credentials"])
+def test_files_are_asked_of_botocore(name, tmp_path):
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws" / name).write_text("[default]\n")
+    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s"}
+    assert plain_endpoint("bucket", StoreSettings(), DEFAULT_REGION) is None
+    assert environment_session("", keys) is None
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"AWS_ENDPOINT_URL_S3": "http://x"},
+        {"AWS_PROFILE": "p"},
+        {"AWS_CREDENTIAL_EXPIRATION": "2027"},
+    ],
+)
+def test_other_variables_are_asked_of_botocore(more):
+    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s", **more}
+    assert plain_endpoint("bucket", StoreSettings(), DEFAULT_REGION, keys) is None
+    assert environment_session("", keys) is None
+
+
+@pytest.mark.parametrize("token", ["", "a-token"])
+def test_keys_of_the_environment_are_those_that_botocore_finds(token, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "an-id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", token)
+    assert environment_session("") is not None
+    short = Credentials()
+    monkeypatch.setenv(UNKNOWN, "x")
+    asked = Credentials()
+    assert short.current() == asked.current()
+    assert short.source == asked.source == "environment variables"
+
+
+def test_half_a_pair_of_keys_is_no_pair():
+    assert environment_session("", {"AWS_ACCESS_KEY_ID": "a"}) is None
