@@ -33,7 +33,7 @@ check: $(STAMP) ## format, lint, types, import ranks and the fast tests: under a
 	$(VENV)/bin/ruff check s3mount tests scripts
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
-	$(PY) -m pytest -q tests/unit tests/contract
+	$(PY) -m pytest -q -n auto --dist loadfile tests/unit tests/contract
 
 bench: $(STAMP) ## measure against the other mounts that are installed (an hour; --quick: minutes)
 	@$(PY) -m tests.benchmarks.run $(ARGS)

@@ -236,7 +236,9 @@ def test_bulk_makes_way_while_a_reader_of_another_engine_waits(store):
         nonlocal waited
         waited = time.monotonic()
 
-    far = FaultyStore(store.inner)
+    others = MemoryStore()  # a store belongs to one thread
+    others.put("k", BODY)
+    far = FaultyStore(others)
     bulk_settings = EngineSettings(connections=64, shares=Shares(64, 64, 32))
     with (
         Engine(store, bulk_settings, gives_way=lambda: time.monotonic() - waited < 0.2) as bulk,
@@ -248,7 +250,7 @@ def test_bulk_makes_way_while_a_reader_of_another_engine_waits(store):
             fetch(bulk, whole(store, f"warm{number}"), Urgency.WARM) for number in range(200)
         ]
         assert settles(lambda: bulk._queue.running_by[Urgency.WARM] == 32)
-        reader = fetch(mount, whole(store))
+        reader = fetch(mount, whole(far))
         assert settles(lambda: waited > 0)
         # What runs goes on; nothing follows it until 2 of 32 are left.
         finish_held(store, bulk, 31)
