@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from s3mount.errors import CredentialsExpired, StoreError
+from s3mount.errors import CredentialsExpired, StoreError, UnexpectedReply
 from s3mount.metrics import Counters, Incident
 from s3mount.store.interface import Get, ListPage, Page, Store
 from s3mount.transfer.bandwidth import Meter
@@ -174,9 +174,18 @@ class Engine(OwnThread):
         now = time.monotonic()
         self._makes_way = self._gives_way()
         while (flight := self._take(now)) is not None:
-            self.store.submit(flight.next_request(), flight)
+            self._submit(flight)
         if self._on_needed and self._queue.running_by[Urgency.NEEDED]:
             self._on_needed()
+
+    def _submit(self, flight: Flight) -> None:
+        try:
+            self.store.submit(flight.next_request(), flight)
+        except Exception as error:
+            # Nobody else would tell who waits for it, and the thread must live for the others.
+            log.exception("%s of %r could not be sent", flight.kind, flight.key)
+            what = f"{flight.key!r} could not be asked for: {type(error).__name__}: {error}"
+            self._end(flight, UnexpectedReply(what, key=flight.key))
 
     def _take(self, now: float) -> Flight | None:
         if self._meter is None:

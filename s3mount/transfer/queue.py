@@ -32,6 +32,10 @@ MAKING_WAY = 16
 """WARM keeps one in so many of its share while it makes way: it never stands still."""
 
 
+_ORDER = tuple(Urgency)
+"""Once: going through an enum costs more than the rest of a look at the queue."""
+
+
 class _Place(enum.Enum):
     WAITING = enum.auto()
     RUNNING = enum.auto()
@@ -99,7 +103,7 @@ class RequestQueue:
             if self._places.get(flight) is _Place.DELAYED:
                 self._places[flight] = _Place.WAITING
                 self._lanes[flight.urgency].appendleft(flight)
-        for urgency, share in zip(Urgency, self.shares, strict=True):
+        for urgency, share in zip(_ORDER, self.shares, strict=True):
             if self.running >= share:
                 return None
             if urgency is Urgency.WARM and makes_way and self._warm_is_enough():

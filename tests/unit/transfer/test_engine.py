@@ -13,6 +13,7 @@ from s3mount.errors import (
     ObjectChanged,
     ServerFault,
     StoreError,
+    UnexpectedReply,
     Unreachable,
 )
 from s3mount.store.interface import Get, Head, ListPage
@@ -21,7 +22,7 @@ from s3mount.transfer.engine import Engine, EngineSettings
 from s3mount.transfer.flight import Cancelled, Urgency
 from s3mount.transfer.queue import Shares
 from s3mount.transfer.retry import RetryPolicy
-from tests.support.faulty_store import FaultyStore
+from tests.support.faulty_store import Fault, FaultyStore
 
 QUICK = EngineSettings(connections=8, retry=RetryPolicy(first=0.001, ceiling=0.002, patience=5.0))
 BODY = bytes(range(256)) * 4096  # 1 MiB: several chunks
@@ -279,3 +280,16 @@ def finish_held(store, engine, count):
 def test_errors_tell_whether_to_try_again():
     assert not StoreError("?").retryable
     assert Unreachable("?").retryable
+
+
+@pytest.mark.expects_log("could not be sent")
+def test_a_store_that_cannot_even_be_asked_fails_that_request_alone(store):
+    def refuse(_):
+        raise RuntimeError("bug")
+
+    store.faults.append(Fault(None, matches=refuse))
+    with Engine(store, QUICK) as engine:
+        with pytest.raises(UnexpectedReply, match="could not be asked for"):
+            fetch(engine, whole(store)).over.result(5)
+        store.faults.clear()
+        assert fetch(engine, whole(store)).over.result(5) == BODY
