@@ -4,7 +4,6 @@ Nothing is assigned after construction and nothing is global: what a mount needs
 and goes with it, whatever ends the mount.
 """
 
-import ctypes
 import fcntl
 import gc
 import logging
@@ -12,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,11 +57,6 @@ being parsed hold up a read that is ready."""
 IDLE_TASKS = 8
 """Tasks that wait for the kernel's next request. pyfuse3 ends those beyond it, and with one it would start and end a
 task for nearly every request."""
-M_TRIM_THRESHOLD = -1
-"""Of mallopt(3)."""
-KEPT_HEAP = 256 * 1024 * 1024
-"""Bytes of free heap that are kept. Received bytes come and go 64 MiB at a time, and with glibc's 128 KiB they would be
-given back to the system and taken again. What this gives has not been shown: runs before and after were alike."""
 GRACE = 1.0
 """Seconds that requests under way have to end after a signal; a store that does not answer must not hold up the end."""
 CREDENTIALS_EVERY = 30.0
@@ -281,8 +275,6 @@ def _read_ahead(mountpoint: Path) -> None:
 
 def _calm_the_interpreter() -> None:
     sys.setswitchinterval(SWITCH_INTERVAL)
-    with suppress(OSError, AttributeError):  # another C library than glibc
-        ctypes.CDLL(None).mallopt(M_TRIM_THRESHOLD, KEPT_HEAP)
     # What lives now lives as long as the mount: the collector need not look at it again and again.
     gc.collect()
     gc.freeze()
