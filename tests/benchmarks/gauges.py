@@ -60,27 +60,40 @@ class Filler:
 
     Args:
         path: where a sparse file is made, as long as any file system takes it.
+        served: the folder that the server reads, which must stay in memory.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, served: Path) -> None:
         self._path = path
+        self._served = served
         self._at = 0
         with path.open("wb") as file:
             file.truncate(FILLER_SIZE)
 
-    def fill(self) -> None:
-        """Read holes until hardly any memory is free, or enough for any run is warm."""
+    def fill(self) -> int:
+        """Read holes until hardly any memory is free, or enough for any run is warm; how many bytes."""
         with self._path.open("rb", buffering=0) as file:
-            for _ in range(FILL_MOST // STEP):
+            for count in range(FILL_MOST // STEP):
                 if free_memory() < FREE_LEFT:
-                    return
+                    return count * STEP
                 os.preadv(file.fileno(), [_STEP], self._at)
                 self._at = (self._at + STEP) % FILLER_SIZE
+        return FILL_MOST
+
+    def keep(self) -> None:
+        """Read what is served, twice: the kernel keeps what was read again, and drops what was read once."""
+        for _ in range(2):
+            for path in self._served.rglob("*"):
+                if path.is_file():
+                    with path.open("rb", buffering=0) as file:
+                        while file.readinto(_STEP):
+                            pass
 
     def settle(self) -> None:
         """Write back what earlier runs left, so that nobody pays for somebody else, then fill the memory."""
         os.sync()
-        self.fill()
+        if self.fill():
+            self.keep()
 
 
 def free_memory() -> int:

@@ -146,7 +146,7 @@ class Bench:
         self.tree = tree
         self.root = root
         self.limit = limit
-        self.filler = gauges.Filler(root / "filler")
+        self.filler = gauges.Filler(root / "filler", tree.bucket)
         self._server_url = server_url
         self._say = say
         self._caches: Iterator[Path] = iter(())

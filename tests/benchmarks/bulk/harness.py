@@ -122,7 +122,7 @@ class Bench:
         self._limit = limit
         self._say = say
         self._number = 0
-        self._filler = gauges.Filler(root / "filler")
+        self._filler = gauges.Filler(root / "filler", tree.root)
         self._aws_config = root / "aws-config"
         write_aws_config(self._aws_config)
 
