@@ -28,12 +28,12 @@ demo: $(STAMP) ## mount a small bucket of artifacts from a built-in S3 server an
 test: $(STAMP) ## run every test, those that mount included
 	@$(PY) -m pytest $(ARGS)
 
-check: $(STAMP) ## format, lint, types, import ranks and the fast tests: under a minute
+check: $(STAMP) ## format, lint, types, import ranks and the fast tests
 	$(VENV)/bin/ruff format --check s3mount tests scripts
 	$(VENV)/bin/ruff check s3mount tests scripts
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
-	$(PY) -m pytest -q -n auto --dist loadfile tests/unit tests/contract
+	$(PY) -m pytest -q -n auto --dist loadfile tests/unit
 
 bench: $(STAMP) ## measure against the other mounts that are installed (an hour; --quick: minutes)
 	@$(PY) -m tests.benchmarks.run $(ARGS)

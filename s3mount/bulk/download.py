@@ -5,11 +5,16 @@
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from functools import partial
 
-from s3mount.bulk.keys import KeyMap
+from s3mount.bulk.crew import Crew
+from s3mount.bulk.dealing import Dealt
+from s3mount.bulk.dividing import is_worth_it
+from s3mount.bulk.folders import Run
+from s3mount.bulk.keys import KeyMap, Unplaceable
 from s3mount.bulk.ledger import Ledger
 from s3mount.bulk.outcome import Outcome
-from s3mount.bulk.pipeline import Pages, Pipeline
+from s3mount.bulk.pipeline import Pages, Pipeline, Task
 from s3mount.bulk.saving import SaveTask, Wishes
 from s3mount.bulk.selection import Selection
 from s3mount.bulk.session import Session
@@ -32,6 +37,8 @@ def download_objects(  # noqa: PLR0913 -- what one run is told, by name
     dry_run: bool = False,
     jobs: int,
     ledger: Ledger | None = None,
+    crew: Crew | None = None,
+    run: Run | None = None,
 ) -> Generator[list[Outcome], None, None]:
     """Write objects to files below a directory.
 
@@ -52,6 +59,9 @@ def download_objects(  # noqa: PLR0913 -- what one run is told, by name
         dry_run: write and fetch nothing.
         jobs: objects under way at once at the most.
         ledger: told what is found while it is found: ``listed``, ``objects``, ``size``, ``is_listed``.
+        crew: brings what is small and many, by `save_fed` with the same arguments; dismissed at the end. Not in a dry
+            run.
+        run: which one this is; the crew's, where there is one.
 
     Raises:
         ConfigError: ``directory`` is not one.
@@ -60,19 +70,70 @@ def download_objects(  # noqa: PLR0913 -- what one run is told, by name
     """
     keys = KeyMap(prefix, delimiter)
     listing = FlatWalk(session.engine, prefix) if pages is None else pages
-    chosen = Chosen(listing, keys, selection, Ledger() if ledger is None else ledger)
-    target = Target(directory, keeps_existing=skip_existing, sweeps=not dry_run)
+    ledger = Ledger() if ledger is None else ledger
+    chosen = Chosen(listing, keys, selection, ledger)
+    target = Target(directory, keeps_existing=skip_existing, sweeps=not dry_run, run=run)
     wishes = Wishes(skip_existing, dry_run, use_cache, jobs)
     task = SaveTask(session, keys, target, wishes)
-    pipeline = Pipeline(session.engine, chosen, task, jobs=jobs)
+    if crew is None or dry_run:
+        yield from _saved(session, chosen, task, target, task, jobs)
+        return
+    dealt = Dealt(
+        session.engine,
+        task,
+        crew,
+        is_worth_it=lambda: is_worth_it(ledger.objects, ledger.size),
+        only_here=partial(_may_collide, keys),
+        at_first=target.note_beginning,
+        jobs=jobs,
+    )
+    try:
+        yield from _saved(session, chosen, task, target, dealt, crew.ahead)
+    finally:
+        crew.dismiss()
+
+
+def save_fed(  # noqa: PLR0913 -- what one process is told, by name
+    session: Session,
+    pages: Pages,
+    prefix: str,
+    directory: str,
+    *,
+    delimiter: str,
+    skip_existing: bool,
+    use_cache: bool,
+    jobs: int,
+    run: Run,
+) -> Generator[list[Outcome], None, None]:
+    """What a process of a crew does for `download_objects`, whose arguments these are; all of ``pages`` is wanted."""
+    target = Target(directory, keeps_existing=skip_existing, run=run)
+    wishes = Wishes(skip_existing, False, use_cache, jobs)
+    task = SaveTask(session, KeyMap(prefix, delimiter), target, wishes)
+    yield from _saved(session, pages, task, target, task, jobs)
+
+
+def _may_collide(keys: KeyMap, meta: ObjectMeta) -> bool:
+    """Whether another key may have the same path: one process must see both."""
+    try:
+        return not keys.path_of(meta.key).is_plain
+    except Unplaceable:
+        return False
+
+
+def _saved(
+    session: Session, pages: Pages, own: SaveTask, target: Target, task: Task, jobs: int
+) -> Generator[list[Outcome], None, None]:
+    pipeline = Pipeline(session.engine, pages, task, jobs=jobs)
     try:
         with closing(pipeline.run()) as batches:
             for batch in batches:
                 yield [each for each in batch if not isinstance(each.error, DiskFull)]
-                if task.disk_full is not None:
-                    raise task.disk_full
+                if own.disk_full is not None:
+                    raise own.disk_full
+                if isinstance(task, Dealt) and task.error is not None:
+                    raise task.error
     finally:
-        if task.close():
+        if own.close():
             target.close()
 
 

@@ -10,6 +10,7 @@ import logging
 import os
 import stat
 from collections import OrderedDict
+from typing import NamedTuple
 
 from s3mount.bulk.keys import TEMPORARY, encoded
 from s3mount.errors import ConfigError, S3MountError
@@ -20,12 +21,41 @@ KEPT = 128
 """Descriptors kept open: pages of 32 listings at once rarely name more directories than that."""
 SWEPT = 10_000
 """Directories that are remembered to have been looked through; of more, some are looked through again."""
+SERIALS = 1 << 28
+"""Temporary names that each process of a run has before it takes those of the next."""
 WALK = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 """Opens a directory to go on from: that needs no permission to read it."""
 
 
 class NotWritable(S3MountError):
     """A file cannot be written where its key says; the message says why."""
+
+
+class Run(NamedTuple):
+    """A run, as its temporary files are named; the processes of one run do not take each other's files for left ones.
+
+    Attributes:
+        name: the same in every process of the run.
+        number: another one in each of them, from 0 to 15.
+    """
+
+    name: str
+    number: int = 0
+
+    @property
+    def temporary(self) -> str:
+        """How its temporary names begin."""
+        return f".s3mount-{self.name}"
+
+    @property
+    def first_serial(self) -> int:
+        """The number of its first temporary file."""
+        return self.number * SERIALS
+
+
+def new_run() -> Run:
+    """A run that has no other process yet."""
+    return Run(os.urandom(8).hex())
 
 
 class Folders:
@@ -35,12 +65,15 @@ class Folders:
         root: where they are; may be a symbolic link itself.
         kept: descriptors that stay open, at the most.
         sweeps: remove what a run that was killed has left, in every directory that is opened.
+        run: the one that writes: its own temporary files are never left ones.
 
     Raises:
         ConfigError: it is not a directory.
     """
 
-    def __init__(self, root: str, kept: int = KEPT, *, sweeps: bool = True) -> None:
+    def __init__(
+        self, root: str, kept: int = KEPT, *, sweeps: bool = True, run: Run | None = None
+    ) -> None:
         try:
             self._root = os.open(root, WALK)
         except (OSError, ValueError) as error:
@@ -49,10 +82,11 @@ class Folders:
             raise ConfigError(f"{root!r}: {why}", hint=hint) from error
         self._kept = kept
         self._sweeps = sweeps
+        self._own = (run or new_run()).temporary
         self._swept: set[str] = set()
         self._open: OrderedDict[str, int] = OrderedDict()
         if sweeps:
-            _sweep(self._root)
+            _sweep(self._root, self._own)
 
     def close(self) -> None:
         """Close every descriptor."""
@@ -96,7 +130,7 @@ class Folders:
 
     def _sweep_once(self, descriptor: int, path: str, *, is_new: bool) -> None:
         if not is_new:
-            _sweep(descriptor)
+            _sweep(descriptor, self._own)
         if len(self._swept) < SWEPT:
             self._swept.add(path)
 
@@ -140,8 +174,11 @@ def _no_directory(parent: int, parts: list[str], number: int) -> NotWritable:
     )
 
 
-def _sweep(folder: int) -> None:
-    """Remove what a run that was killed has left in a directory. What another run is writing stays: it is locked."""
+def _sweep(folder: int, own: str) -> None:
+    """Remove what a run that was killed has left in a directory. What another run is writing stays: it is locked.
+
+    Small files are too short-lived to be locked; a process of the same run leaves those of its siblings alone.
+    """
     try:
         readable = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
     except OSError:
@@ -153,7 +190,7 @@ def _sweep(folder: int) -> None:
     finally:
         os.close(readable)
     for name in left:
-        if TEMPORARY.fullmatch(name):
+        if TEMPORARY.fullmatch(name) and not name.startswith(own):
             with contextlib.suppress(OSError):
                 _remove_unlocked(name, folder)
 

@@ -3,9 +3,11 @@
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from s3mount.bulk.dividing import Share
 from s3mount.cache.cache import Cache, Limits
 from s3mount.config import MountOptions
 from s3mount.metrics import Counters
@@ -19,8 +21,15 @@ from s3mount.transfer.retry import RetryPolicy
 
 LISTS = 32
 """Listing requests at once, beside those of the objects: they are short, and everything else waits for them."""
+SMALL = 256 * 1024
+"""Bytes of what goes into the cache without another thread: nobody reads meanwhile, and handing it on costs more."""
 CREDENTIALS_EVERY = 30.0
 CACHE_EVERY = 1.0
+
+
+def share_of(options: MountOptions, share: Share) -> MountOptions:
+    """The options of one process of a crew: memory is divided."""
+    return replace(options, memory_limit=max(1, options.memory_limit // share.of))
 
 
 class Session(NamedTuple):
@@ -72,7 +81,9 @@ def opened(
         store = open_store(source, settings, client.credentials if client else None)
         limits = Limits(options.cache_size, options.cache_min_free, options.memory_limit)
         writer = Worker("s3mount-writer")
-        cache = Cache(options.cache_dir, limits, counters=Counters(), run=writer.submit)
+        cache = Cache(
+            options.cache_dir, limits, counters=Counters(), run=writer.submit, at_once=SMALL
+        )
         stack.callback(cache.close)
         stack.enter_context(writer)
         housekeeper = stack.enter_context(Housekeeper(_chores(cache, store), cache.attention))

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from itertools import count
 from typing import NamedTuple
 
-from s3mount.bulk.folders import Folders, NotWritable
+from s3mount.bulk.folders import Folders, NotWritable, Run, new_run
 from s3mount.bulk.keys import FilePath, encoded
 
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -62,17 +62,26 @@ class Target:
         keeps_existing: files that are there already are kept when they look right; then a key that is not plain
             replaces no other file.
         sweeps: remove what a run that was killed has left, in every directory that is entered.
+        run: which one writes; a new one where nobody says.
 
     Raises:
         ConfigError: it is not a directory.
     """
 
-    def __init__(self, root: str, *, keeps_existing: bool = False, sweeps: bool = True) -> None:
-        self._folders = Folders(root, sweeps=sweeps)
+    def __init__(
+        self,
+        root: str,
+        *,
+        keeps_existing: bool = False,
+        sweeps: bool = True,
+        run: Run | None = None,
+    ) -> None:
+        run = run or new_run()
+        self._folders = Folders(root, sweeps=sweeps, run=run)
         self._root = root if root.endswith("/") else f"{root}/"
         self._keeps_existing = keeps_existing
-        self._temporary = b".s3mount-" + os.urandom(8).hex().encode()
-        self._serial = count()
+        self._temporary = run.temporary.encode()
+        self._serial = count(run.first_serial)
         # Guarded by the lock: names are given by the thread of small files and by that of large ones.
         self._lock = threading.Lock()
         self._began_ns: int | None = None
@@ -82,6 +91,20 @@ class Target:
     def close(self) -> None:
         """Give descriptors back; files that are under way must have ended."""
         self._folders.close()
+
+    def note_beginning(self) -> None:
+        """What other processes write from now on counts as written during this run.
+
+        Raises:
+            NotWritable: nothing can be written.
+        """
+        try:
+            folder = self._folders.open("", make=False)
+            temporary, descriptor = self.create(folder)
+            os.close(descriptor)
+            os.unlink(temporary, dir_fd=folder)
+        except OSError as error:
+            raise translated(error, FilePath("", "", True)) from error
 
     def place(self, path: FilePath) -> str:
         """The whole path of a file, for people."""

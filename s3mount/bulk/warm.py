@@ -14,6 +14,9 @@ from typing import NamedTuple
 
 from s3mount.bulk import refusals
 from s3mount.bulk.arriving import Budget, ManyGets, OneGet, Over, Trip, split
+from s3mount.bulk.crew import Crew
+from s3mount.bulk.dealing import Dealt
+from s3mount.bulk.dividing import is_worth_it
 from s3mount.bulk.ledger import Ledger
 from s3mount.bulk.outcome import Ending, Outcome
 from s3mount.bulk.pages import Cost, OrExactly, Recorded, Selected
@@ -56,6 +59,7 @@ def prefetch_objects(  # noqa: PLR0913 -- what one run is told, by name
     dry_run: bool = False,
     jobs: int,
     ledger: Ledger | None = None,
+    crew: Crew | None = None,
 ) -> Generator[list[Outcome], None, None]:
     """Bring objects into the cache.
 
@@ -74,6 +78,8 @@ def prefetch_objects(  # noqa: PLR0913 -- what one run is told, by name
         dry_run: fetch nothing.
         jobs: objects under way at once, and GETs of large ones, at the most.
         ledger: told what is found while it is found.
+        crew: brings what is small and many, by `warm_fed` with the same arguments; dismissed at the end. Not in a dry
+            run.
 
     Raises:
         CacheFull: the selection cannot fit; not in a dry run. What was fetched stays.
@@ -97,15 +103,46 @@ def prefetch_objects(  # noqa: PLR0913 -- what one run is told, by name
             stack.callback(checks.close)
         wishes = Wishes(head_bytes, part, dry_run=dry_run)
         task = WarmTask(session, wishes, Budget(jobs, PARTS_EACH), ledger, checks)
-        pipeline = Pipeline(session.engine, wanted, task, jobs=jobs)
+        dealt = None
+        if crew is not None and not dry_run:
+            stack.callback(crew.dismiss)
+            dealt = Dealt(
+                session.engine,
+                task,
+                crew,
+                is_worth_it=lambda: is_worth_it(ledger.objects, ledger.size),
+                jobs=jobs,
+            )
+            pipeline = Pipeline(session.engine, wanted, dealt, jobs=crew.ahead)
+        else:
+            pipeline = Pipeline(session.engine, wanted, task, jobs=jobs)
         batches = stack.enter_context(closing(pipeline.run()))
         for batch in batches:
             yield batch
             if not dry_run and not ledger.fits:
                 raise refusals.does_not_fit(ledger, session.cache.usage().limits)
+            if dealt is not None and dealt.error is not None:
+                raise dealt.error
             session.engine.call(task.try_again)
     if not dry_run and not ledger.fits:
         raise refusals.does_not_fit(ledger, session.cache.usage().limits)
+
+
+def warm_fed(
+    session: Session, pages: Pages, *, head_bytes: int | None, check: bool, jobs: int
+) -> Generator[list[Outcome], None, None]:
+    """What a process of a crew does for `prefetch_objects`, whose arguments these are; all of ``pages`` is wanted."""
+    part = LIMITED_PART if session.max_bandwidth else PART
+    with ExitStack() as stack:
+        checks = Offload() if check else None
+        if checks is not None:
+            stack.callback(checks.close)
+        wishes = Wishes(head_bytes, part, dry_run=False)
+        task = WarmTask(session, wishes, Budget(jobs, PARTS_EACH), Ledger(), checks)
+        pipeline = Pipeline(session.engine, pages, task, jobs=jobs)
+        for batch in stack.enter_context(closing(pipeline.run())):
+            yield batch
+            session.engine.call(task.try_again)
 
 
 def _listing(session: Session, prefix: str, *, keep: bool) -> Pages:

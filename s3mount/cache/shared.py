@@ -45,16 +45,29 @@ class Backlog:
     Args:
         run: takes a job; where nothing else is given it is done at once.
         limit: bytes that may wait; whoever leaves more waits until some are written.
+        at_once: fills of up to so many bytes are written by who brings them: handing them on costs more than that.
     """
 
-    def __init__(self, run: Callable[[Job], None] | None = None, *, limit: int) -> None:
+    def __init__(
+        self, run: Callable[[Job], None] | None = None, *, limit: int, at_once: int = 0
+    ) -> None:
         self._run = run or (lambda job: job())
         self._limit = limit
+        self._at_once = at_once
         self._waiting = 0
         self._room = threading.Condition()
 
-    def leave(self, job: Job, amount: int) -> None:
-        """Have ``job`` done, which is to write ``amount`` bytes."""
+    def leave(self, job: Job, amount: int, *, of: int) -> None:
+        """Have ``job`` done, which is to write ``amount`` bytes.
+
+        Args:
+            job: what is to be done.
+            amount: bytes that wait until then.
+            of: bytes of the whole fill: all jobs of one fill go the same way, or they would not stay in order.
+        """
+        if of <= self._at_once:
+            job()
+            return
         with self._room:
             # One job is always taken: a disk that is slow must not stop those who bring bytes for good.
             self._room.wait_for(lambda: self._waiting == 0 or self._waiting + amount <= self._limit)

@@ -23,6 +23,9 @@ from s3mount.config.options import CACHE, WHERE
 from s3mount.errors import ConfigError
 
 if TYPE_CHECKING:
+    from s3mount.bulk.crew_member import Feed, Work
+    from s3mount.bulk.dividing import Share
+    from s3mount.bulk.folders import Run
     from s3mount.bulk.ledger import Ledger
     from s3mount.bulk.outcome import Outcome
     from s3mount.bulk.selection import Selection
@@ -167,7 +170,9 @@ def _jobs(wish: Wish) -> int:
 
 
 def _run(text: str, wish: Wish, said: Said) -> int:
+    from s3mount.bulk.crew import hired
     from s3mount.bulk.download import download_objects
+    from s3mount.bulk.folders import new_run
     from s3mount.bulk.ledger import Ledger
     from s3mount.bulk.session import opened
 
@@ -176,7 +181,13 @@ def _run(text: str, wish: Wish, said: Said) -> int:
         prefix = _below(prefix, options.prefix)
         selection = _selection(wish, prefix)
         ledger = Ledger()
-        with opened(source, options, jobs=_jobs(wish)) as session:
+        run = new_run()
+        work = _work(source, options, prefix, wish, run)
+        jobs = 1 if wish.dry_run else _jobs(wish)
+        with (
+            hired(work, jobs) as crew,
+            opened(source, options, jobs=_jobs(wish)) as session,
+        ):
             batches = download_objects(
                 session,
                 prefix,
@@ -188,6 +199,8 @@ def _run(text: str, wish: Wish, said: Said) -> int:
                 dry_run=wish.dry_run,
                 jobs=_jobs(wish),
                 ledger=ledger,
+                crew=crew,
+                run=run,
             )
             failed = _show(batches, ledger, wish)
     if failed:
@@ -196,6 +209,28 @@ def _run(text: str, wish: Wish, said: Said) -> int:
         click.echo(f"s3mount: {_nothing(text, ledger)}", err=True)
         return exits.NOTHING_FOUND
     return 0
+
+
+def _work(source: "Source", options: MountOptions, prefix: str, wish: Wish, run: "Run") -> "Work":
+    """What a process of the crew does."""
+    from s3mount.bulk.download import save_fed
+    from s3mount.bulk.session import opened, share_of
+
+    def work(share: "Share", feed: "Feed") -> "Generator[list[Outcome], None, None]":
+        with opened(source, share_of(options, share), jobs=share.jobs) as session:
+            yield from save_fed(
+                session,
+                feed.through(session.engine),
+                prefix,
+                wish.download_dir,
+                delimiter=wish.delimiter,
+                skip_existing=wish.skip_existing,
+                use_cache=not wish.no_cache,
+                jobs=share.jobs,
+                run=run._replace(number=share.number),
+            )
+
+    return work
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import click
 
 from s3mount import __version__
 from s3mount.cli import exits
+from s3mount.errors import MountError
 
 COMMANDS = {
     "mount": "s3mount.cli.mount:mount",
@@ -37,6 +38,7 @@ _HELP = """Show the artifacts in an S3 bucket as files.
 
 \b
 SOURCE is  bucket  bucket/prefix  s3://bucket/prefix  or  file:///directory
+To mount it may be  snapshot:NAME  as well.
 """
 
 _EPILOG = """\b
@@ -49,6 +51,7 @@ Then, or when that failed:
   ls ~/artifacts              read it with any program
   s3mount status              what is mounted, what the cache does
   s3mount doctor my-bucket    what is missing on this machine
+  s3mount prefetch my-bucket  fetch what will be read, before it is
   s3mount unmount ~/artifacts
 
 A bucket that is called like a command is written s3://NAME."""
@@ -80,16 +83,18 @@ def as_command(args: Sequence[str]) -> list[str]:
     if not args or args[0] in {*COMMANDS, *ALIASES, *_OWN_FLAGS}:
         return list(args)
     if len(args) == 1 and not args[0].startswith("-"):
-        import difflib  # help and commands do not wait for it
-
-        near = difflib.get_close_matches(args[0], [*COMMANDS, *ALIASES], 1)
-        hint = (
-            f"did you mean s3mount {near[0]}?"
-            if near
-            else f"to mount: s3mount {args[0]} MOUNTPOINT"
-        )
+        hint = _meant(args[0]) or f"to mount: s3mount {args[0]} MOUNTPOINT"
         raise click.UsageError(f'"{args[0]}" is no command\n  {hint}')
     return ["mount", *args]
+
+
+def _meant(word: str) -> str:
+    """Which command a word may have been meant to be; empty when it is like none, or is one."""
+    import difflib  # help and commands do not wait for it
+
+    known = [*COMMANDS, *ALIASES]
+    near = [] if word in known else difflib.get_close_matches(word, known, 1)
+    return f"did you mean s3mount {near[0]}?" if near else ""
 
 
 @click.group(
@@ -119,6 +124,9 @@ def run(args: Sequence[str] | None = None) -> int:
         return exits.INTERRUPTED
     except Exception as error:
         exits.say(error)
+        first = (sys.argv[1:] if args is None else args)[:1]
+        if isinstance(error, MountError) and first and (meant := _meant(first[0])):
+            click.echo(f"  {meant}", err=True)
         return exits.status_of(error)
     return status if isinstance(status, int) else 0
 

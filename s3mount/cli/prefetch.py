@@ -23,11 +23,15 @@ from s3mount.config.options import CACHE, LOGGING, WHERE
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from s3mount.bulk.crew import Crew
+    from s3mount.bulk.crew_member import Feed, Work
+    from s3mount.bulk.dividing import Share
     from s3mount.bulk.keyfile import KeyPages
     from s3mount.bulk.ledger import Ledger
     from s3mount.bulk.outcome import Outcome
     from s3mount.bulk.selection import Selection
     from s3mount.bulk.session import Session
+    from s3mount.store.open import Source
     from s3mount.store.snapshots import SnapshotWriter
 
     Outcomes = Generator[list[Outcome], None, None]
@@ -125,6 +129,7 @@ def _refuse_nonsense(wish: Wish) -> None:
 
 
 def _run(text: str, wish: Wish, said: Said) -> int:
+    from s3mount.bulk.crew import hired
     from s3mount.bulk.ledger import Ledger
     from s3mount.bulk.session import opened
     from s3mount.store.open import parse_source
@@ -136,11 +141,17 @@ def _run(text: str, wish: Wish, said: Said) -> int:
     head_bytes, rate = wishes.head_bytes(wish), wishes.bandwidth(wish)
     _log(options, said)
     ledger = Ledger()
-    with opened(source, options, jobs=wish.jobs, max_bandwidth=rate) as session:
+    work = _work(source, options, wish, head_bytes, rate)
+    with (
+        hired(work, 1 if wish.dry_run else wish.jobs) as crew,
+        opened(source, options, jobs=wish.jobs, max_bandwidth=rate) as session,
+    ):
         target = Target(
             prefix, selection, head_bytes, wishes.key_pages(session, prefix, wish, file)
         )
-        batches = _kept(_outcomes(session, target, wish, ledger), session, target, wish, options)
+        batches = _kept(
+            _outcomes(session, target, wish, ledger, crew), session, target, wish, options
+        )
         with closing(batches), _told_to_go_on():
             failed = _show(batches, ledger, wish)
     return _conclude(text, ledger, failed, wish)
@@ -156,7 +167,30 @@ class Target:
     pages: "KeyPages | None"
 
 
-def _outcomes(session: "Session", target: Target, wish: Wish, ledger: "Ledger") -> "Outcomes":
+def _work(
+    source: "Source", options: MountOptions, wish: Wish, head_bytes: int | None, rate: float
+) -> "Work":
+    """What a process of the crew does."""
+    from s3mount.bulk.session import opened, share_of
+    from s3mount.bulk.warm import warm_fed
+
+    def work(share: "Share", feed: "Feed") -> "Outcomes":
+        mine = share_of(options, share)
+        with opened(source, mine, jobs=share.jobs, max_bandwidth=rate / share.of) as session:
+            yield from warm_fed(
+                session,
+                feed.through(session.engine),
+                head_bytes=head_bytes,
+                check=wish.check,
+                jobs=share.jobs,
+            )
+
+    return work
+
+
+def _outcomes(
+    session: "Session", target: Target, wish: Wish, ledger: "Ledger", crew: "Crew | None"
+) -> "Outcomes":
     from s3mount.bulk.keyfile import with_missing
     from s3mount.bulk.warm import prefetch_objects
 
@@ -170,6 +204,7 @@ def _outcomes(session: "Session", target: Target, wish: Wish, ledger: "Ledger") 
         dry_run=wish.dry_run,
         jobs=wish.jobs,
         ledger=ledger,
+        crew=crew,
     )
     return batches if target.pages is None else with_missing(batches, target.pages)
 

@@ -18,7 +18,7 @@ import click
 from s3mount.cli import human
 from s3mount.cli.flags import GroupedCommand, Said, with_options
 from s3mount.config.options import CACHE
-from s3mount.errors import CacheError, ConfigError
+from s3mount.errors import CacheError, ConfigError, S3MountError
 
 if TYPE_CHECKING:
     from s3mount.store.manifest import Manifest
@@ -228,6 +228,11 @@ def _lines(name: str, found: "SnapshotInfo | None", cached: Cached, now: float) 
 @contextlib.contextmanager
 def _replacing(path: Path) -> Iterator[IO[bytes]]:
     """A file that appears under its name when it is whole."""
+    if not path.parent.is_dir():
+        # The error of the system would name a temporary file that nobody has heard of.
+        raise S3MountError(
+            f"{path}: there is no directory {path.parent}", hint=f"mkdir -p {path.parent}"
+        )
     with tempfile.NamedTemporaryFile(
         dir=path.parent, prefix=f".{path.name[:100]}.", delete=False
     ) as file:
@@ -245,6 +250,10 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
 def _as_file(name: str) -> Iterator[Path]:
     """A file by its name, or what comes from stdin as one."""
     if name != "-":
+        if not Path(name).exists():
+            raise S3MountError(
+                f"there is no file {name!r}", hint="s3mount snapshots export NAME FILE writes one"
+            )
         yield Path(name)
         return
     with tempfile.NamedTemporaryFile(prefix="s3mount-snapshot-") as file:

@@ -25,6 +25,7 @@ def lines(status: Status, now: float) -> list[tuple[str, str]]:
         ("cache", _cache(_part(status, "cache"))),
         ("hits", _hits(_part(status, "cache"))),
         ("requests", _requests(_part(status, "requests"))),
+        ("listings", _from_disk(_part(status, "metadata"))),
         ("bytes", _bytes(_part(status, "bytes"))),
         ("known", _known(status)),
         ("conflicts", _conflicts(_part(status, "conflicts"))),
@@ -76,6 +77,11 @@ def _requests(requests: Status) -> str:
     known = [f"{requests[name]:,} {word}" for name, word in words.items() if name in requests]
     others = [f"{amount:,} {name}" for name, amount in requests.items() if name not in words]
     return ", ".join(known + others)
+
+
+def _from_disk(metadata: Status) -> str:
+    pages = metadata.get("pages_from_disk", 0)
+    return f"{human.count(pages, 'page')} came from disk, without a request" if pages else ""
 
 
 def _bytes(amounts: Status) -> str:

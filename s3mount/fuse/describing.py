@@ -108,7 +108,11 @@ def _report(parts: Parts) -> dict[str, Any]:
             "fetched": totals.get("bytes.received", 0),
             "read": parts.filesystem.counters.totals().get("bytes.read", 0),
         },
-        "metadata": {**parts.catalog.totals(), "inodes": len(parts.filesystem.inodes)},
+        "metadata": {
+            **parts.catalog.totals(),
+            "inodes": len(parts.filesystem.inodes),
+            "pages_from_disk": totals.get("listing.from_disk", 0),
+        },
         "open_files": parts.reader.open_count(),
         "errors": _incidents(parts.engine.counters.incidents()),
         "conflicts": {"count": twins.count, "names": [_shown(key) for key in twins.examples]},

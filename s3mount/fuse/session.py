@@ -29,6 +29,7 @@ from s3mount.fuse.describing import Parts, describe_inode, now, status
 from s3mount.fuse.forgetting import forget_names, forget_soon
 from s3mount.fuse.operations import ExtendedAttributes, Operations, Ownership
 from s3mount.listing.catalog import Catalog
+from s3mount.listing.rest import PARALLEL
 from s3mount.listing.shelf import ShelfSettings
 from s3mount.metrics import Counters
 from s3mount.store.interface import Store
@@ -138,7 +139,9 @@ def _assemble(
     offload = Offload()
     stack.callback(offload.close)
     shelf = ShelfSettings(options.metadata_ttl, options.negative_ttl)
-    catalog = Catalog(engine, shelf)
+    # A directory on disk is read by one thread, and sorted anew for each place to begin.
+    parallel = 1 if source.startswith("file:") else min(PARALLEL, options.concurrency)
+    catalog = Catalog(engine, shelf, parallel=parallel)
     reader = Reader(engine, cache, offload, read_ahead=options.read_ahead)
     stack.callback(reader.shut)
     walker = Walker(catalog, reader, limit=options.read_ahead)

@@ -183,6 +183,18 @@ class Directory:
         """Where the object or directory of a whole key stands."""
         return self._find_label(encode(key)[len(encode(self.prefix)) :])
 
+    def last_keys(self, count: int) -> list[str]:
+        """The keys of the last entries in order, and how far the listing has come where that is no entry.
+
+        Nothing with a store that lists in no order.
+        """
+        if self._index is not None:
+            return []
+        labels = self._labels[-count:] if count else []
+        if self._reached and self._reached not in labels[-1:]:
+            labels.append(self._reached)
+        return [self.prefix + decode(label) for label in labels]
+
     def directory_count(self) -> int:
         """How many of the entries are directories."""
         return len(self._directories)

@@ -43,13 +43,13 @@ def up_to(page: Page, until: str | None) -> Page:
     if byte_order(ends(page)[1]) <= end:
         return page
     objects, prefixes = _places(page, end)
-    return Page(page.objects[:objects], page.prefixes[:prefixes], page.next_token)
+    return page._replace(objects=page.objects[:objects], prefixes=page.prefixes[:prefixes])
 
 
 def behind(page: Page, after: str) -> Page:
     """The part of a page that lies behind a key."""
     objects, prefixes = _places(page, byte_order(after))
-    return Page(page.objects[objects:], page.prefixes[prefixes:], page.next_token)
+    return page._replace(objects=page.objects[objects:], prefixes=page.prefixes[prefixes:])
 
 
 def _places(page: Page, end: bytes) -> tuple[int, int]:

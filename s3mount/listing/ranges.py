@@ -13,7 +13,7 @@ in the order of bytes and begins behind the key that was asked for; another is l
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -51,6 +51,7 @@ class Ranges:
         window: pages that may wait for earlier ones, so that all are given in order; 0 for any order.
 
     Attributes:
+        window: as above; it may become wider at any time.
         under_way: requests that were asked for and not answered.
         kept: pages that wait for earlier ones.
     """
@@ -68,7 +69,7 @@ class Ranges:
         self._delimiter = delimiter
         self._max_keys = max_keys
         self._parallel = parallel
-        self._window = window
+        self.window = window
         self._ranges = [Range("", None, "")]
         self._first_keys: deque[str] = deque(maxlen=FIRST_KEYS)
         self._may_probe = parallel > 1
@@ -84,6 +85,30 @@ class Ranges:
     def is_over(self) -> bool:
         """Whether everything has been listed and given."""
         return not self._ranges
+
+    @property
+    def foremost(self) -> Range | None:
+        """The range whose page is given next, None when everything has come."""
+        return next((each for each in self._ranges if not each.is_over), None)
+
+    def resume(self, keys: Sequence[str], token: str, pages: int) -> None:
+        """Begin behind pages that came before, instead of at the beginning of the prefix.
+
+        Args:
+            keys: those of the last of these pages in order, common prefixes included; at least one.
+            token: with which it ended.
+            pages: how many came.
+        """
+        (stretch,) = self._ranges
+        stretch.token, stretch.seen = token, keys[-1]
+        self._learn_keys(stretch, keys[0], keys[:: max(1, len(keys) // SAMPLES)])
+        stretch.pages = pages
+        self._entries, self._page_size = len(keys) * pages, len(keys)
+
+    def give_up(self, stretch: Range) -> None:
+        """No reply comes to an `Ask`: the range may be asked for again."""
+        stretch.is_under_way = False
+        self.under_way -= 1
 
     def ask(self, room: int) -> list[Ask]:
         """What to send now, at most ``room`` requests: ranges go on, earlier ones first, before any is split."""
@@ -123,9 +148,9 @@ class Ranges:
         for each in self._ranges:
             if each.is_waiting:
                 yield each
-            if self._window:
+            if self.window:
                 before += 1 + len(each.kept) + min(self._pages_left(each), VAGUE_PAGES)
-                if before >= self._window:
+                if before >= self.window:
                     return
 
     def _request(self, each: Range) -> ListPage:
@@ -153,14 +178,18 @@ class Ranges:
         self._entries += count
         self._page_size = max(self._page_size, count)
         first, stretch.seen = ends(own)
+        step = max(1, count // SAMPLES)
+        samples = [*(meta.key for meta in own.objects[::step]), *own.prefixes[::step]]
+        self._learn_keys(stretch, first, samples)
+
+    def _learn_keys(self, stretch: Range, first: str, samples: Sequence[str]) -> None:
+        """What the keys of a range's newest page say about those that are left."""
         stretch.first = self._inner(first)
         if not stretch.has_begun:
             stretch.has_begun = True
             self._begun += 1
             self._first_keys.append(stretch.first)
-        step = max(1, count // SAMPLES)
-        keys = [*(meta.key for meta in own.objects[::step]), *own.prefixes[::step]]
-        stretch.samples = [self._inner(key) for key in keys]
+        stretch.samples = [self._inner(key) for key in samples]
         stretch.ruler = None
         stretch.misses = 0
         stretch.pages += 1
@@ -180,7 +209,7 @@ class Ranges:
         for each in self._ranges:
             ready += each.kept
             each.kept.clear()
-            if self._window and not each.is_over:
+            if self.window and not each.is_over:
                 break
         self.kept = sum(len(each.kept) for each in self._ranges)
         # A range that is over may have to grow as long as nothing has come of the one behind it.
@@ -241,8 +270,8 @@ class Ranges:
         room = min(room, allowed - self._probes)
         if room <= 0:
             return []
-        # With half of the window full of pages from far away, it is the next ones that are missing.
-        is_near = bool(self._window) and (self.kept + self.under_way) * 2 >= self._window
+        # With a quarter of the window taken by pages from far away, it is the next ones that are missing.
+        is_near = bool(self.window) and (self.kept + self.under_way) * 4 >= self.window
         # Of a range whose end is being probed it is not known yet what is left.
         lengths = [
             self._pages_left(each) if is_end_sure else 0.0

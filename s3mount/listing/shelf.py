@@ -5,7 +5,7 @@ and names that have turned out to be another version than their listing says. It
 """
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from concurrent.futures import Future
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from cachetools import LRUCache
 
 from s3mount.listing.directory import Directory, Entry, Oddities
 from s3mount.listing.distrust import NEVER, Distrust
+from s3mount.listing.rest import Rest
 from s3mount.store.interface import Page
 from s3mount.transfer.flight import Flight
 
@@ -63,6 +64,8 @@ class Listing:
         oldest: seconds that a page may be old.
         has_aged: whether a page was not the store's answer of now.
         flight: its next page on the way.
+        rest: what is listed by several requests at once, once a reader has come so far.
+        wanted: entries that the foremost reader has asked for.
         misses: lookups of names behind its reach since it was last extended for them.
         patience: misses after which it is extended. It doubles with each page that answered nobody, so that scattered
             lookups in an endless directory do not list it, and sequential ones soon find their page.
@@ -76,9 +79,11 @@ class Listing:
         "misses",
         "oldest",
         "patience",
+        "rest",
         "times",
         "token",
         "waiters",
+        "wanted",
     )
 
     def __init__(self, prefix: str, oldest: float = math.inf) -> None:
@@ -89,6 +94,8 @@ class Listing:
         self.ends: list[int] = []
         self.times: list[float] = []
         self.flight: Flight | None = None
+        self.rest: Rest | None = None
+        self.wanted = 0
         self.misses = 0
         self.patience = PATIENCE
         self.waiters: list[tuple[int, Future[None]]] = []
@@ -100,6 +107,10 @@ class Listing:
         self.times.append(now - page.age)
         self.has_aged = self.has_aged or page.age > 0
         self.ends.append(len(self.directory))
+
+    def pages_read(self) -> int:
+        """How many of the pages that are there a reader has come to."""
+        return min(len(self.ends), bisect_left(self.ends, self.wanted) + 1)
 
     def told_at(self, index: int) -> float:
         """When the page of an entry was true; a later page makes an earlier one no younger."""

@@ -20,6 +20,8 @@ PARALLEL = 32
 """LISTs under way at once: with more, the time goes into reading the replies."""
 AHEAD = 64
 """Pages that may be on their way or wait for whoever takes them."""
+AHEAD_IN_ORDER = 128
+"""The same where pages wait for earlier ones as well: with fewer, that is what the time goes into."""
 PAGE = 1000
 """Keys and prefixes in a page: the most that S3 gives."""
 
@@ -29,7 +31,8 @@ class WalkOptions(TypedDict, total=False):
 
     Attributes:
         parallel: LISTs under way at once at the most, `PARALLEL` where nobody says; 1 lists serially.
-        ahead: pages delivered and not released, waiting for earlier ones, or under way, at the most; `AHEAD`.
+        ahead: pages delivered and not released, waiting for earlier ones, or under way, at the most; `AHEAD`, and
+            `AHEAD_IN_ORDER` where they come ordered.
         urgency: of every LIST; NEEDED.
         ordered: whether pages come in the order of their keys; no. It keeps pages in memory, and takes longer.
         delimiter: folds keys into common prefixes; none.
@@ -58,13 +61,14 @@ class PageWalk:
     def __init__(self, engine: Engine, prefix: str, **options: Unpack[WalkOptions]) -> None:
         self._engine = engine
         self._urgency = options.get("urgency", Urgency.NEEDED)
-        self._ahead = options.get("ahead", AHEAD)
+        is_ordered = options.get("ordered", False)
+        self._ahead = options.get("ahead", AHEAD_IN_ORDER if is_ordered else AHEAD)
         self._ranges = Ranges(
             prefix,
             delimiter=options.get("delimiter", ""),
             max_keys=options.get("max_keys", PAGE),
             parallel=options.get("parallel", PARALLEL),
-            window=self._ahead if options.get("ordered", False) else 0,
+            window=self._ahead if is_ordered else 0,
         )
         self._flights: dict[Ask, Flight] = {}
         self._unreleased = 0

@@ -31,6 +31,7 @@ class Exchange:
 
     Attributes:
         status: of the reply; 0 while there is none.
+        bucket: that is asked, for messages.
         region: the region that the request was signed for.
         access: the credentials it was signed with.
         received: bytes of bodies, of all replies.
@@ -50,6 +51,7 @@ class Exchange:
         self.status = 0
         self.headers: Mapping[str, str] = {}
         self.endpoint_url = ""
+        self.bucket = ""
         self.region = ""
         self.access: AccessKey | None = None
         self.received = 0
@@ -99,7 +101,12 @@ class Exchange:
         if self.status == _OK or (self.status == _PARTIAL and not self.listing):
             return self._complete()
         return error_of_reply(
-            self.status, self.headers, self.kept, key=self.key, listing=self.listing
+            self.status,
+            self.headers,
+            self.kept,
+            key=self.key,
+            listing=self.listing,
+            bucket=self.bucket,
         )
 
     def _complete(self) -> StoreError | None:

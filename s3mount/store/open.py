@@ -97,7 +97,7 @@ def open_store(
         )
     if source.kind == "file":
         if not os.path.isdir(source.bucket_or_dir):
-            raise ConfigError(f"{source.bucket_or_dir!r} is not a directory")
+            raise _no_directory(source.bucket_or_dir)
         return DirectoryStore(Path(source.bucket_or_dir))
     return S3Store(source.bucket_or_dir, settings, credentials)
 
@@ -168,6 +168,13 @@ def _open_recorded(facts: Mapping[str, str], settings: StoreSettings) -> Store:
     return open_store(Source("s3", facts["place"]), chosen)
 
 
+def _no_directory(path: str) -> ConfigError:
+    if os.path.exists(path):
+        hint = "name the directory that it is in"
+        return ConfigError(f"{path!r} is not a directory", hint=hint)
+    return ConfigError(f"there is no directory {path!r}", hint="check the spelling")
+
+
 def _snapshot_source(text: str) -> Source:
     name, _, prefix = text.removeprefix(_SNAPSHOT).partition("/")
     snapshots.check_name(name)
@@ -180,6 +187,9 @@ def _bucket_source(rest: str, text: str) -> Source:
         raise ConfigError(
             f"{text!r} is a path, not a bucket", hint=f"for a directory: file://{text}"
         )
+    if text == rest and bucket in {".", "..", "~"}:
+        hint = "for a directory: file:// and its whole path"
+        raise ConfigError(f"{text!r} is a path, not a bucket", hint=hint)
     if not bucket:
         raise ConfigError(f"{text!r} names no bucket", hint=_FORMS)
     if bucket.startswith("arn:"):

@@ -149,6 +149,7 @@ class S3Store:
         )
         exchange.asked_restore_status = exchange.listing and asks_restore_status
         exchange.endpoint_url = endpoint.url
+        exchange.bucket = self._bucket
         exchange.region = endpoint.region
         exchange.url = f"{endpoint.origin}{path}?{query}" if query else endpoint.origin + path
         if self.credentials is None:

@@ -142,7 +142,13 @@ def means_bad_credentials(error: StoreError) -> bool:
 
 
 def error_of_reply(
-    status: int, headers: Mapping[str, str], body: bytes, *, key: str, listing: bool = False
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    key: str,
+    listing: bool = False,
+    bucket: str = "",
 ) -> StoreError:
     """What a reply that is not a success means.
 
@@ -152,11 +158,13 @@ def error_of_reply(
         body: as much of it as was kept.
         key: what was asked for: a key, or the prefix of a listing.
         listing: whether a listing was asked for; there is no "no such key" then.
+        bucket: that was asked, for messages of listings, where a prefix alone says too little.
     """
     told = parse_error_body(body)
     kind, hint = _rule_of(status, told, listing=listing)
     words = " ".join(word for word in (str(status), told.code) if word)
-    what = f"LIST {key!r}" if listing else f"GET {key!r}"
+    listed = f"s3://{bucket}/{key}" if bucket else key
+    what = f"LIST {listed!r}" if listing else f"GET {key!r}"
     message = f"{what}: {words}: {told.message}" if told.message else f"{what}: {words}"
     region = headers.get("x-amz-bucket-region", "") or told.region
     if hint == _REGION_HINT and region:

@@ -247,6 +247,7 @@ def test_refusals(store, request_, error):
 def test_no_such_bucket(open_store, moto_url, bucket):
     receiver = ask(open_store(moto_url, "no-such-bucket"), ListPage(""))
     assert type(receiver.error) is errors.NoSuchBucket
+    assert "s3://no-such-bucket/" in receiver.error.message
 
 
 def test_cancel_is_silent(store):

@@ -185,7 +185,7 @@ def test_a_mount_point_that_cannot_be_used(world, bucket, place):
         (["-o", "no_such=1", "bucket", "PLACE"], "no_such"),
         (["http://host/bucket", "PLACE"], "--endpoint-url"),
         (["/srv/artifacts", "PLACE"], "file:///srv/artifacts"),
-        (["file:///no/such/dir", "PLACE"], "is not a directory"),
+        (["file:///no/such/dir", "PLACE"], "there is no directory"),
         (["bucket"], "MOUNTPOINT"),
     ],
 )

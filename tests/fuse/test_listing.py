@@ -35,6 +35,7 @@ def lengths(rclone, world, counted) -> Iterator[Counted]:
         "asked": 1200,
         "read": 2500,
         "paged": 2500,
+        "endless": 6500,
     }
     for directory, count in sizes.items():
         (made.folder / directory).mkdir(parents=True)
@@ -146,6 +147,15 @@ def test_the_first_entries_come_after_the_first_page(long):
         seen += [entry.name for entry in entries]
     assert slow.hits == 1
     assert len(seen) == len(set(seen)) == 2500
+
+
+def test_a_long_directory_is_listed_by_many_requests_at_once(long):
+    """The rest of a directory of more than a few pages is listed by several LISTs at once, ahead of its reader."""
+    seen = os.listdir(long.path / "endless")
+    assert sorted(seen) == sorted(f"n{number:04}" for number in range(6500))
+    # No reply had told where these begin.
+    assert any(re.search("start-after=.", query) for query in long.lists)
+    assert 7 <= len(long.lists) <= 2 * 6.5 + 1 + 4
 
 
 def test_a_path_costs_one_list_a_directory(world, tree, counted):

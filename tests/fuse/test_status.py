@@ -26,7 +26,7 @@ FIELDS = {
     },
     "requests": {"get": int, "list": int, "retries": int, "failed": int},
     "bytes": {"fetched": int, "read": int},
-    "metadata": {"directories": int, "entries": int, "inodes": int},
+    "metadata": {"directories": int, "entries": int, "inodes": int, "pages_from_disk": int},
     "open_files": int,
     "errors": list,
     "conflicts": {"count": int, "names": list},

@@ -103,7 +103,7 @@ def test_a_pin_of_nothing_fails_and_says_what_to_do(cache, folder):
         (("pin", "a/b", "file:///"), "cannot be the name of a pin"),
         (("pin", "x"), "Missing argument 'SOURCE'"),
         (("pin", "x", "/srv"), "file:///srv"),
-        (("pin", "x", "file:///nowhere/at/all"), "not a directory"),
+        (("pin", "x", "file:///nowhere/at/all"), "there is no directory"),
         (("unpin", "a/b"), "cannot be the name of a pin"),
     ],
 )

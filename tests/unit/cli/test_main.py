@@ -71,6 +71,13 @@ def test_what_fails_exits_with_1(capsys, tmp_path):
     assert run(["refresh", str(tmp_path)]) == exits.FAILED
 
 
+def test_a_command_that_was_spelled_wrong_is_no_missing_mountpoint(capsys, tmp_path):
+    assert run(["prefecth", str(tmp_path / "nothing")]) == exits.FAILED
+    assert "did you mean s3mount prefetch?" in capsys.readouterr().err
+    assert run(["my-bucket", str(tmp_path / "nothing")]) == exits.FAILED
+    assert "did you mean" not in capsys.readouterr().err
+
+
 def test_ctrl_c_and_surprises(monkeypatch, capsys):
     def raising(error):
         @click.command()

@@ -145,6 +145,13 @@ def test_what_is_no_snapshot_is_refused(one, tmp_path, capsys, body):
     assert "nothing" in capsys.readouterr().err
 
 
+def test_out_to_a_directory_that_is_not_there(one, tmp_path, capsys):
+    target = tmp_path / "nowhere" / "file"
+    assert run(["snapshots", "export", "one", str(target)]) == exits.FAILED
+    said = capsys.readouterr().err
+    assert f"mkdir -p {target.parent}" in said
+
+
 def test_help_does_not_wait_for_the_store(capsys):
     assert run(["snapshots", "--help"]) == 0
     assert "snapshot:nightly-0412" in capsys.readouterr().out

@@ -24,7 +24,7 @@ FULL = {
     },
     "requests": {"get": 1234, "list": 5, "retries": 0, "failed": 1, "head": 2},
     "bytes": {"fetched": 1 << 20, "read": 3 << 20},
-    "metadata": {"directories": 1, "entries": 1204},
+    "metadata": {"directories": 1, "entries": 1204, "pages_from_disk": 3},
     "open_files": 2,
     "errors": [
         {
@@ -49,6 +49,7 @@ def test_every_fact_has_its_line():
         "cache": "5.0 GiB of 10 GiB, in /c, disk has 80 GiB free (keeps 1.0 GiB free)",
         "hits": "75% of 100 B came from the cache",
         "requests": "1,234 GET, 5 LIST, 0 retried, 1 failed, 2 head",
+        "listings": "3 pages came from disk, without a request",
         "bytes": "1.0 MiB fetched from the store, 3.0 MiB given to programs",
         "known": "1,204 names in 1 directory, 2 files open",
         "conflicts": "1 name is both a file and a directory: a",

@@ -6,7 +6,8 @@ import time
 import pytest
 
 from s3mount.errors import AccessDenied, ServerFault, Unreachable
-from s3mount.listing.catalog import PAGE, Catalog
+from s3mount.listing.catalog import Catalog
+from s3mount.listing.questions import PAGE
 from s3mount.listing.shelf import OLD_TTL, ShelfSettings
 from s3mount.store.memory import MemoryStore
 from s3mount.transfer.engine import Engine, EngineSettings

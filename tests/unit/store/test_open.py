@@ -38,7 +38,7 @@ def test_sources(text, source):
         ("s3://", "names no bucket"),
         ("s3:///key", "names no bucket"),
         ("/srv/dir", "path"),
-        ("./dir", "'.'"),
+        ("./dir", "is a path"),
         ("ab", "'ab'"),
         ("bu cket", "'bu cket'"),
         ("-bucket", "'-bucket'"),
@@ -69,5 +69,5 @@ def test_open_a_directory(tmp_path):
 
 
 def test_open_a_missing_directory(tmp_path):
-    with pytest.raises(ConfigError, match="not a directory"):
+    with pytest.raises(ConfigError, match="there is no directory"):
         open_store(Source("file", str(tmp_path / "none")), StoreSettings())

@@ -69,6 +69,8 @@ def test_replies(status, code, kind, hint):
 def test_a_listing_has_no_missing_key():
     error = error_of_reply(404, {}, b"", key="p/", listing=True)
     assert type(error) is errors.NoSuchBucket
+    named = error_of_reply(404, {}, body("NoSuchBucket"), key="p/", listing=True, bucket="builds")
+    assert "LIST 's3://builds/p/': 404 NoSuchBucket" in named.message
     denied = error_of_reply(403, {}, body("AccessDenied"), key="p/", listing=True)
     assert "s3:ListBucket" in denied.hint
 
