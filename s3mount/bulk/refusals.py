@@ -1,10 +1,14 @@
-"""What a prefetch says of what it does not fetch: errors with their hints, plain functions."""
+"""What a bulk command says of what it does not fetch: errors with their hints, plain functions."""
+
+from typing import TypeVar
 
 from s3mount.bulk.ledger import Ledger
 from s3mount.bulk.progress import format_bytes
 from s3mount.cache.cache import Limits
-from s3mount.errors import CacheFull, NotFound, ObjectArchived, ObjectChanged, S3MountError
+from s3mount.errors import CacheFull, NotFound, ObjectArchived, ObjectChanged
 from s3mount.store.interface import ObjectMeta
+
+AnyError = TypeVar("AnyError", bound=Exception)
 
 
 def does_not_fit(ledger: Ledger, limits: Limits) -> CacheFull:
@@ -28,9 +32,9 @@ def _cure(ledger: Ledger, limits: Limits) -> str:
     return "make room: s3mount cache pins shows what is pinned, --cache-dir names a larger disk"
 
 
-def with_hint(error: S3MountError) -> S3MountError:
+def with_hint(error: AnyError) -> AnyError:
     """The same error; one that the store gave for a version that is gone says what to do."""
-    if not error.hint and isinstance(error, ObjectChanged | NotFound):
+    if isinstance(error, ObjectChanged | NotFound) and not error.hint:
         error.hint = "it changed in the bucket meanwhile: run the same command again"
     return error
 

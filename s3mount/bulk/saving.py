@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+from s3mount.bulk import refusals
 from s3mount.bulk.copying import Copied, NotCached
 from s3mount.bulk.keys import KeyMap, Unplaceable
 from s3mount.bulk.outcome import Ending, Outcome
@@ -17,7 +18,6 @@ from s3mount.bulk.roads import End, Roads, Room, Stoppable
 from s3mount.bulk.session import Session
 from s3mount.bulk.target import DiskFull, Target, Wanted
 from s3mount.cache.cache import Cache, ObjectId
-from s3mount.errors import NotFound, ObjectArchived, ObjectChanged
 from s3mount.store.interface import ObjectMeta
 
 MIB = 1 << 20
@@ -105,7 +105,7 @@ class SaveTask:
         elif self._wishes.dry_run:
             done(Outcome(meta, Ending.LISTED, place=target.place(path)))
         elif meta.archived:
-            done(Outcome(meta, Ending.FAILED, error=_archived(meta)))
+            done(Outcome(meta, Ending.FAILED, error=refusals.archived(meta)))
         elif not meta.size:
             done(self._empty(meta, wanted))
         else:
@@ -200,7 +200,7 @@ class SaveTask:
             order.done(Outcome(meta, ending, fetched, seconds, None, place, version_id))
         else:
             self._note(error)
-            order.done(Outcome(meta, Ending.FAILED, fetched, seconds, _with_hint(error)))
+            order.done(Outcome(meta, Ending.FAILED, fetched, seconds, refusals.with_hint(error)))
         if isinstance(way, Small):
             self._forget(way)
         else:
@@ -209,17 +209,3 @@ class SaveTask:
     def _note(self, error: Exception) -> None:
         if isinstance(error, DiskFull):
             self.disk_full = self.disk_full or error
-
-
-def _with_hint(error: Exception) -> Exception:
-    if isinstance(error, ObjectChanged | NotFound) and not error.hint:
-        error.hint = "it changed in the bucket meanwhile: run the same command again"
-    return error
-
-
-def _archived(meta: ObjectMeta) -> ObjectArchived:
-    return ObjectArchived(
-        f"{meta.key!r} is archived ({meta.storage_class})",
-        key=meta.key,
-        hint="restore it first, with aws s3api restore-object or in the console",
-    )

@@ -7,20 +7,19 @@ run and turns its end into an exit status.
 import signal
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, cast
 
 import click
 
-from s3mount.cli import displays, exits, human, logs
+from s3mount.cli import choosing, displays, exits, logs
+from s3mount.cli.choosing import choosing_flags
 from s3mount.cli.flags import GroupedCommand, Said, with_options
-from s3mount.config import MountOptions, quantities
+from s3mount.config import MountOptions
 from s3mount.config.options import CACHE, WHERE
-from s3mount.errors import ConfigError
 
 if TYPE_CHECKING:
     from s3mount.bulk.crew_member import Feed, Work
@@ -28,19 +27,13 @@ if TYPE_CHECKING:
     from s3mount.bulk.folders import Run
     from s3mount.bulk.ledger import Ledger
     from s3mount.bulk.outcome import Outcome
-    from s3mount.bulk.selection import Selection
     from s3mount.store.open import Source
-
-T = TypeVar("T")
 
 JOBS = 128
 """Requests at once where nobody says: far away hundreds pay, near by they cost nothing."""
 JOBS_MAX = 10_000
 MANY_JOBS = 1000
 """From here on a store answers that it is too much."""
-
-_SIZE = "allowed: a size such as 100KiB, 2GiB or 1048576"
-_NEWER = "allowed: a length of time such as 7d or 12h, or a date such as 2026-01-31"
 
 _HELP = """Write every object whose key begins with SOURCE to a file.
 
@@ -70,16 +63,10 @@ wrongly; 3 nothing matches; 130 stopped by Ctrl-C. What is whole stays, whatever
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(choosing.Choice):
     """What the flags of this command say, as it was written."""
 
     download_dir: str
-    regex: str
-    include: tuple[str, ...]
-    exclude: tuple[str, ...]
-    larger: str | None
-    smaller: str | None
-    newer: str | None
     concurrent_downloads: int | None
     threads: int | None
     delimiter: str
@@ -101,14 +88,7 @@ class Wish:
     metavar="DIR",
     help="Where the files go; must exist. [the current directory]",
 )
-@click.option(
-    "-r", "--regex", default="", metavar="REGEX", help="Only keys in which this is found."
-)
-@click.option("--include", multiple=True, metavar="GLOB", help="Only keys that match one of these.")
-@click.option("--exclude", multiple=True, metavar="GLOB", help="No keys that match one of these.")
-@click.option("--larger", metavar="SIZE", help="Only objects of more bytes.")
-@click.option("--smaller", metavar="SIZE", help="Only objects of fewer bytes.")
-@click.option("--newer", metavar="TIME", help="Only what changed since: 7d, 12h, 2026-01-31.")
+@choosing_flags
 @click.option(
     "-c",
     "--concurrent-downloads",
@@ -179,7 +159,7 @@ def _run(text: str, wish: Wish, said: Said) -> int:
     source, prefix = _where(text, wish.delimiter)
     with _ends_cleanly(), _options(said, source, wish) as options:
         prefix = _below(prefix, options.prefix)
-        selection = _selection(wish, prefix)
+        selection = choosing.selection(wish, prefix[: prefix.rfind("/") + 1])
         ledger = Ledger()
         run = new_run()
         work = _work(source, options, prefix, wish, run)
@@ -206,7 +186,7 @@ def _run(text: str, wish: Wish, said: Said) -> int:
     if failed:
         return exits.FAILED
     if not ledger.objects:
-        click.echo(f"s3mount: {_nothing(text, ledger)}", err=True)
+        click.echo(f"s3mount: {choosing.nothing(text, ledger)}", err=True)
         return exits.NOTHING_FOUND
     return 0
 
@@ -256,7 +236,6 @@ def _options(said: Said, source: "Source", wish: Wish) -> Iterator[MountOptions]
 
 def _show(batches: "Generator[list[Outcome], None, None]", ledger: "Ledger", wish: Wish) -> int:
     """Show a run to its end; how many objects failed."""
-    found = size = 0
     with (
         displays.open(
             cast(displays.Mode | None, wish.progress),
@@ -266,24 +245,8 @@ def _show(batches: "Generator[list[Outcome], None, None]", ledger: "Ledger", wis
         ) as shown,
         closing(batches),
     ):
-        for batch in batches:
-            shown.found(ledger.objects - found, ledger.size - size)
-            found, size = ledger.objects, ledger.size
-            if ledger.is_listed:
-                shown.listing_done()
-            shown.ended(batch)
-        shown.found(ledger.objects - found, ledger.size - size)
-        shown.listing_done()
+        choosing.show(batches, ledger, shown)
     return shown.tally.failed
-
-
-def _nothing(text: str, ledger: "Ledger") -> str:
-    source = human.name(text)
-    if not ledger.listed:
-        return f"there is nothing below {source}\n  s3mount ls shows what there is"
-    objects = human.count(ledger.listed, "object")
-    hint = "globs are held against keys below SOURCE, -r against whole keys"
-    return f"none of the {objects} below {source} is wanted\n  {hint}"
 
 
 def _warn(text: str) -> None:
@@ -311,27 +274,3 @@ def _below(prefix: str, more: str) -> str:
     if not more:
         return prefix
     return f"{prefix}{'' if not prefix or prefix.endswith('/') else '/'}{more.lstrip('/')}"
-
-
-def _selection(wish: Wish, prefix: str) -> "Selection":
-    from s3mount.bulk.selection import Selection, read_newer
-
-    now = time.time()  # noqa: TID251 -- a command has a clock
-    return Selection(
-        wish.regex,
-        wish.include,
-        wish.exclude,
-        larger=_read("--larger", wish.larger, quantities.read_size, _SIZE),
-        smaller=_read("--smaller", wish.smaller, quantities.read_size, _SIZE),
-        newer=_read("--newer", wish.newer, lambda text: read_newer(text, now), _NEWER),
-        prefix=prefix[: prefix.rfind("/") + 1],
-    )
-
-
-def _read(flag: str, text: str | None, reader: Callable[[str], T], hint: str) -> T | None:
-    if text is None:
-        return None
-    try:
-        return reader(text)
-    except ValueError as error:
-        raise ConfigError(f'{flag}: "{text}" {error}', hint=hint) from error

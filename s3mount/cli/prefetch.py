@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import click
 
-from s3mount.cli import displays, exits, logs
+from s3mount.cli import choosing, displays, exits, logs
 from s3mount.cli import prefetch_texts as texts
 from s3mount.cli import prefetch_wish as wishes
+from s3mount.cli.choosing import choosing_flags
 from s3mount.cli.flags import GroupedCommand, Said, with_options
 from s3mount.cli.prefetch_wish import Wish
 from s3mount.config import MountOptions
@@ -72,14 +73,7 @@ wrongly; 3 nothing matches; 130 stopped by Ctrl-C. What was fetched stays, whate
 
 @click.command(cls=GroupedCommand, help=_HELP, epilog=_EPILOG, options_metavar="[OPTIONS]")
 @click.argument("source")
-@click.option(
-    "-r", "--regex", default="", metavar="REGEX", help="Only keys in which this is found."
-)
-@click.option("--include", multiple=True, metavar="GLOB", help="Only keys that match one of these.")
-@click.option("--exclude", multiple=True, metavar="GLOB", help="No keys that match one of these.")
-@click.option("--larger", metavar="SIZE", help="Only objects of more bytes.")
-@click.option("--smaller", metavar="SIZE", help="Only objects of fewer bytes.")
-@click.option("--newer", metavar="TIME", help="Only what changed since: 7d, 12h, 2026-01-31.")
+@choosing_flags
 @click.option(
     "--from-file",
     type=click.File("rb"),
@@ -137,7 +131,7 @@ def _run(text: str, wish: Wish, said: Said) -> int:
     source, file = wishes.one_file(parse_source(text))
     options = said.resolve(source.bucket_or_dir)
     prefix = wishes.below(source.prefix, options.prefix)
-    selection = wishes.selection(wish, prefix)
+    selection = choosing.selection(wish, prefix)
     head_bytes, rate = wishes.head_bytes(wish), wishes.bandwidth(wish)
     _log(options, said)
     ledger = Ledger()
@@ -241,7 +235,6 @@ def _snapshot(
 
 def _show(batches: "Iterator[list[Outcome]]", ledger: "Ledger", wish: Wish) -> int:
     """Show a run to its end; how many objects failed."""
-    found = size = 0
     with displays.open(
         cast(displays.Mode | None, wish.progress),
         json_lines=wish.as_json,
@@ -249,14 +242,7 @@ def _show(batches: "Iterator[list[Outcome]]", ledger: "Ledger", wish: Wish) -> i
         dry_run=wish.dry_run,
         noun="prefetched",
     ) as shown:
-        for batch in batches:
-            shown.found(ledger.objects - found, ledger.size - size)
-            found, size = ledger.objects, ledger.size
-            if ledger.is_listed:
-                shown.listing_done()
-            shown.ended(batch)
-        shown.found(ledger.objects - found, ledger.size - size)
-        shown.listing_done()
+        choosing.show(batches, ledger, shown)
     return shown.tally.failed
 
 
@@ -277,7 +263,7 @@ def _conclude(text: str, ledger: "Ledger", failed: int, wish: Wish) -> int:
             _say(f"the snapshot {wish.snapshot} was not made, because something is not there")
         return exits.FAILED
     if not ledger.objects:
-        _say(texts.nothing(text, ledger))
+        _say(choosing.nothing(text, ledger, "; s3mount ls -R shows them"))
         return exits.NOTHING_FOUND
     if wish.dry_run:
         click.echo(texts.plan(ledger, as_json=wish.as_json), err=wish.quiet)

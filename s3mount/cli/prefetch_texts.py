@@ -9,16 +9,6 @@ if TYPE_CHECKING:
     from s3mount.bulk.ledger import Ledger
 
 
-def nothing(text: str, ledger: "Ledger") -> str:
-    """Why nothing was wanted."""
-    source = human.name(text)
-    if not ledger.listed:
-        return f"there is nothing below {source}\n  s3mount ls shows what there is"
-    objects = human.count(ledger.listed, "object")
-    hint = "globs are held against keys below SOURCE, -r against whole keys"
-    return f"none of the {objects} below {source} is wanted\n  {hint}; s3mount ls -R shows them"
-
-
 def plan(ledger: "Ledger", *, as_json: bool) -> str:
     """What a dry run has found out."""
     room = max(0, ledger.room or 0)

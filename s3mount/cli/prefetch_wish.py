@@ -4,37 +4,25 @@ It opens nothing; every reader says which flag is wrong and what is allowed.
 """
 
 import os
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, TypeVar
+from typing import IO, TYPE_CHECKING
 
+from s3mount.cli import choosing
 from s3mount.config import quantities
 from s3mount.errors import ConfigError
 
 if TYPE_CHECKING:
     from s3mount.bulk.keyfile import KeyPages
-    from s3mount.bulk.selection import Selection
     from s3mount.bulk.session import Session
     from s3mount.store.open import Source
 
-T = TypeVar("T")
-
-_SIZE = "allowed: a size such as 100KiB, 2GiB or 1048576"
 _RATE = "allowed: bytes per second, such as 10MiB or 500KiB"
-_NEWER = "allowed: a length of time such as 7d or 12h, or a date such as 2026-01-31"
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(choosing.Choice):
     """What the flags of this command say, as it was written."""
 
-    regex: str
-    include: tuple[str, ...]
-    exclude: tuple[str, ...]
-    larger: str | None
-    smaller: str | None
-    newer: str | None
     from_file: IO[bytes] | None
     head_bytes: str | None
     jobs: int
@@ -62,30 +50,14 @@ def below(prefix: str, more: str) -> str:
     return joined if not joined or joined.endswith("/") else joined + "/"
 
 
-def selection(wish: Wish, prefix: str) -> "Selection":
-    """Which objects are wanted."""
-    from s3mount.bulk.selection import Selection, read_newer
-
-    now = time.time()  # noqa: TID251 -- a command has a clock
-    return Selection(
-        wish.regex,
-        wish.include,
-        wish.exclude,
-        larger=_read("--larger", wish.larger, quantities.read_size, _SIZE),
-        smaller=_read("--smaller", wish.smaller, quantities.read_size, _SIZE),
-        newer=_read("--newer", wish.newer, lambda text: read_newer(text, now), _NEWER),
-        prefix=prefix,
-    )
-
-
 def head_bytes(wish: Wish) -> int | None:
     """Bytes at the beginning of each object that are wanted, None for all."""
-    return _read("--head-bytes", wish.head_bytes, _read_some, _SIZE)
+    return choosing.read("--head-bytes", wish.head_bytes, _read_some, choosing.SIZE)
 
 
 def bandwidth(wish: Wish) -> int:
     """Bytes per second at the most, 0 for no limit."""
-    return _read("--max-bandwidth", wish.max_bandwidth, _read_rate, _RATE) or 0
+    return choosing.read("--max-bandwidth", wish.max_bandwidth, _read_rate, _RATE) or 0
 
 
 def key_pages(session: "Session", prefix: str, wish: Wish, file: str | None) -> "KeyPages | None":
@@ -108,12 +80,3 @@ def _read_some(text: str) -> int:
 
 def _read_rate(text: str) -> int:
     return _read_some(text.strip().removesuffix("/s"))
-
-
-def _read(flag: str, text: str | None, reader: Callable[[str], T], hint: str) -> T | None:
-    if text is None:
-        return None
-    try:
-        return reader(text)
-    except ValueError as error:
-        raise ConfigError(f'{flag}: "{text}" {error}', hint=hint) from error
