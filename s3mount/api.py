@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from s3mount.bulk.dividing import JOBS
 from s3mount.bulk.download import download_objects
 from s3mount.bulk.keeping import pinned
 from s3mount.bulk.keys import KeyMap, Unplaceable, split_source
@@ -24,9 +25,6 @@ from s3mount.config import MountOptions, resolve
 from s3mount.errors import ConfigError
 from s3mount.store.client import way_of
 from s3mount.store.open import Source, parse_source
-
-JOBS = 128
-"""Requests at once where nobody says."""
 
 _S3 = "s3://"
 

@@ -151,3 +151,13 @@ class BadBody(StoreError):
 
 class UnexpectedReply(StoreError):
     """A reply that no rule covers."""
+
+
+def as_store_error(error: BaseException, key: str) -> StoreError:
+    """The error itself when it is one of ours, else an UnexpectedReply that carries it as its cause."""
+    if isinstance(error, StoreError):
+        error.key = error.key or key
+        return error
+    wrapped = UnexpectedReply(f"{key!r}: {type(error).__name__} while reading: {error}", key=key)
+    wrapped.__cause__ = error
+    return wrapped

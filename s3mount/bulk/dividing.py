@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+JOBS = 128
+"""Requests at once where nobody says: far away hundreds pay, near by they cost nothing."""
 MEMBERS_MAX = 8
 """The command's process deals out some 60,000 objects a second: more members would wait for it."""
 CHUNK = 200

@@ -5,18 +5,19 @@ looked for, and no more pages than pay. `KeyPages` sends that; missing keys are 
 """
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from os.path import commonprefix
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
 from s3mount.bulk.outcome import Ending, Outcome
-from s3mount.errors import NotFound, StoreError
+from s3mount.errors import NotFound
+from s3mount.listing.walking import Walking
 from s3mount.store.interface import ListPage, ObjectMeta, Page
 from s3mount.store.paging import byte_order
 from s3mount.transfer.engine import Engine
-from s3mount.transfer.flight import Flight, Urgency
+from s3mount.transfer.flight import Urgency
 
 FEW = 3
 """Keys of one directory that are asked for one by one, and keys that a page of it must answer to be worth another."""
@@ -158,7 +159,7 @@ class KeyLookup:
             self._ready.append(directory)
 
 
-class KeyPages:
+class KeyPages(Walking[Question, Sequence[ObjectMeta]]):
     """The versions of written-down keys; a `pipeline.Pages`.
 
     Args:
@@ -167,11 +168,8 @@ class KeyPages:
     """
 
     def __init__(self, engine: Engine, keys: Iterable[str]) -> None:
-        self._engine = engine
+        super().__init__(engine, Urgency.NEEDED)
         self._lookup = KeyLookup.of(keys)
-        self._flights: dict[Question, Flight] = {}
-        self._unreleased = 0
-        self._is_over = False
         self._missing: SimpleQueue[Outcome] = SimpleQueue()
 
     def take_missing(self) -> list[Outcome]:
@@ -183,28 +181,6 @@ class KeyPages:
         except Empty:
             return taken
 
-    def start(
-        self,
-        deliver: Callable[[Sequence[ObjectMeta]], None],
-        finished: Callable[[StoreError | None], None],
-    ) -> None:
-        """See `Pages.start`."""
-        self._deliver = deliver
-        self._finished = finished
-        self._send()
-
-    def release(self) -> None:
-        """See `Pages.release`."""
-        self._unreleased -= 1
-        self._send()
-
-    def stop(self) -> None:
-        """See `Pages.stop`."""
-        self._is_over = True
-        for flight in self._flights.values():
-            self._engine.cancel(flight)
-        self._flights.clear()
-
     def _send(self) -> None:
         while (
             not self._is_over
@@ -214,32 +190,17 @@ class KeyPages:
             question = self._lookup.ask()
             if question is None:
                 break
-            self._flights[question] = self._engine.list(
-                question.request, self._answered_to(question), Urgency.NEEDED
-            )
-        if not self._flights and not self._is_over and self._lookup.is_over:
+            self._ask(question, question.request)
+        if not self._flights and self._lookup.is_over:
             self._finish(None)
 
-    def _answered_to(self, question: Question) -> Callable[[Page | StoreError], None]:
-        return lambda reply: self._on_reply(question, reply)
-
-    def _on_reply(self, question: Question, reply: Page | StoreError) -> None:
-        if self._is_over:
-            return
-        del self._flights[question]
-        if isinstance(reply, StoreError):
-            self._finish(reply)
-            return
-        found, missing = self._lookup.take(question, reply)
+    def _take(self, asked: Question, page: Page) -> None:
+        found, missing = self._lookup.take(asked, page)
         for key in missing:
             self._missing.put(_missing(key))
         self._unreleased += 1
-        self._deliver(found)
+        self._give(found)
         self._send()
-
-    def _finish(self, error: StoreError | None) -> None:
-        self.stop()
-        self._finished(error)
 
 
 def with_missing(

@@ -34,6 +34,9 @@ _DELETE = "DELETE FROM objects WHERE digest = ?"
 LOG_LIMIT = 1024 * 1024
 """Bytes of log that call for a checkpoint: some 5,000 objects, or a second of the fastest warm."""
 
+TICK = 1e-6
+"""Seconds between the uses of two objects that are counted at once, so that their order stays known."""
+
 T = TypeVar("T")
 
 
@@ -129,19 +132,18 @@ class Index:
 
         Args:
             session: whose grant the added bytes came from.
-            changes: digests and what became of them; all were used just now.
-            now: seconds since the epoch.
+            changes: digests and what became of them, in the order of their use.
+            now: seconds since the epoch when the first was used; each counts as used a `TICK` after the one before.
         """
 
         def work(db: sqlite3.Connection) -> None:
-            grown = [(digest, new, new.added - new.freed) for digest, new in changes if new.added]
-            rows = ((*_row(digest, new.oid, net, now), net) for digest, new, net in grown)
-            db.executemany(_ADD, rows)
-            others = [(digest, new) for digest, new in changes if not new.added]
-            db.executemany(_TOUCH, [(now, digest) for digest, _ in others])
-            db.executemany(_SHRINK, [(new.freed, digest) for digest, new in others if new.freed])
-            used = sum(new.added for _, new, _ in grown)
-            db.execute(_TAKE_BACK, (used, session))
+            at = [(now + place * TICK, *change) for place, change in enumerate(changes)]
+            grown = [(used, digest, new) for used, digest, new in at if new.added]
+            db.executemany(_ADD, (_grown(digest, new, used) for used, digest, new in grown))
+            others = [(used, digest, new) for used, digest, new in at if not new.added]
+            db.executemany(_TOUCH, [(used, digest) for used, digest, _ in others])
+            db.executemany(_SHRINK, [(new.freed, digest) for _, digest, new in others if new.freed])
+            db.execute(_TAKE_BACK, (sum(new.added for _, _, new in grown), session))
 
         self.transact(work)
 
@@ -338,6 +340,11 @@ def _row(
 ) -> tuple[str, str, bytes, str, int, int, float]:
     key = oid.key.encode("utf-8", "surrogateescape")
     return (digest, oid.store, key, oid.etag, oid.size, cached_bytes, used_at)
+
+
+def _grown(digest: str, new: Change, used_at: float) -> tuple[str | bytes | int | float, ...]:
+    net = new.added - new.freed
+    return (*_row(digest, new.oid, net, used_at), net)
 
 
 def _inode(path: str) -> int:

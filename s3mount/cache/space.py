@@ -12,7 +12,7 @@ import threading
 from typing import NamedTuple
 
 from s3mount.cache.evict import Pressure
-from s3mount.cache.index import Change, Index, Totals
+from s3mount.cache.index import TICK, Change, Index, Totals
 from s3mount.cache.layout import Layout, ObjectId
 from s3mount.cache.session import Session
 
@@ -58,7 +58,7 @@ class Space:
         self._granted = 0
         self._busy = False
         self._wanted = 0
-        self._pending: dict[str, Change] = {}
+        self._pending: dict[str, Change] = {}  # in the order of their last use
         self._generation = 0
 
     def temporary(self) -> str:
@@ -101,7 +101,7 @@ class Space:
     def committed(self, digest: str, oid: ObjectId, amount: int) -> None:
         """Reserved bytes became part of the cache."""
         with self._lock:
-            old = self._pending.get(digest)
+            old = self._pending.pop(digest, None)
             self._pending[digest] = (
                 Change(oid, old.added + amount, old.freed) if old else Change(oid, amount)
             )
@@ -109,13 +109,13 @@ class Space:
     def lost(self, digest: str, oid: ObjectId, amount: int) -> None:
         """Bytes of the cache were found damaged and are gone."""
         with self._lock:
-            old = self._pending.get(digest, Change(oid))
+            old = self._pending.pop(digest, Change(oid))
             self._pending[digest] = old._replace(freed=old.freed + amount)
 
     def touch(self, digest: str, oid: ObjectId) -> None:
         """An object was used."""
         with self._lock:
-            self._pending.setdefault(digest, Change(oid))
+            self._pending[digest] = self._pending.pop(digest, Change(oid))
 
     def flush(self, now: float) -> None:
         """Write what was committed and used to the index.
@@ -134,7 +134,7 @@ class Space:
         while pending:
             batch = pending[:BATCH]
             try:
-                self._index.apply(name, batch, now)
+                self._index.apply(name, batch, now - len(pending) * TICK)
             except sqlite3.Error:
                 self._put_back(pending)
                 raise

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from s3mount.bulk.dividing import JOBS
 from s3mount.cli import choosing, displays, exits, logs
 from s3mount.cli.choosing import choosing_flags
 from s3mount.cli.flags import GroupedCommand, Said, with_options
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from s3mount.bulk.outcome import Outcome
     from s3mount.store.open import Source
 
-JOBS = 128
-"""Requests at once where nobody says: far away hundreds pay, near by they cost nothing."""
 JOBS_MAX = 10_000
 MANY_JOBS = 1000
 """From here on a store answers that it is too much."""

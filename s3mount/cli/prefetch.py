@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import click
 
+from s3mount.bulk.dividing import JOBS
 from s3mount.cli import choosing, displays, exits, logs
 from s3mount.cli import prefetch_texts as texts
 from s3mount.cli import prefetch_wish as wishes
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
     Outcomes = Generator[list[Outcome], None, None]
 
 T = TypeVar("T")
-
-JOBS = 128
-"""Requests at once where nobody says: far away hundreds pay, near by they cost nothing."""
 
 _HELP = """Bring what is below SOURCE into the cache, so that reading it costs no request.
 

@@ -10,12 +10,12 @@ from concurrent.futures import Future
 
 from s3mount.errors import StoreError, UnexpectedReply
 from s3mount.listing.distrust import NEVER
-from s3mount.listing.questions import PAGE, Health
+from s3mount.listing.questions import Health
 from s3mount.listing.ranges import CERTAIN, Ask, Ranges
 from s3mount.listing.rest import LEAST_AHEAD, Rest, reach
 from s3mount.listing.shelf import Listing, Shelf
 from s3mount.metrics import Counters
-from s3mount.store.interface import ListPage, Page
+from s3mount.store.interface import MOST_ENTRIES, ListPage, Page
 from s3mount.transfer.engine import Engine
 from s3mount.transfer.flight import Urgency
 
@@ -96,7 +96,7 @@ class Growth:
             ranges = Ranges(
                 known.prefix,
                 delimiter="/",
-                max_keys=PAGE,
+                max_keys=MOST_ENTRIES,
                 parallel=self._parallel,
                 window=LEAST_AHEAD,
             )
@@ -131,7 +131,7 @@ class Growth:
             listing.directory.prefix,
             "/",
             listing.token,
-            max_keys=PAGE,
+            max_keys=MOST_ENTRIES,
             max_age=self._max_age(listing),
         )
         self._counters.add("listing.pages")

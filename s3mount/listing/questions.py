@@ -17,9 +17,6 @@ from s3mount.store.interface import ListPage, Page
 from s3mount.transfer.engine import Engine
 from s3mount.transfer.flight import Urgency
 
-PAGE = 1000
-"""Keys and prefixes in a page: the most that S3 gives."""
-
 
 class Health:
     """Whether the endpoint answers."""
@@ -97,7 +94,7 @@ class Questions:
             self._ask_labels(part, name, part.undecided(name), found, future, oldest)
 
         max_age = self._max_age_of_name(prefix, name, oldest)
-        request = ListPage(start, "/", max_keys=PAGE, max_age=max_age)
+        request = ListPage(start, "/", max_age=max_age)
         self._engine.list(request, deliver, Urgency.NEEDED)
 
     def _max_age_of_name(self, prefix: str, name: bytes, oldest: float) -> float:

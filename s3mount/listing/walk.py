@@ -6,15 +6,15 @@ belong to the engine's thread; `pages_now` and `walk_now` to the thread that cal
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from functools import partial
 from queue import SimpleQueue
 from typing import NamedTuple, TypedDict, Unpack
 
-from s3mount.errors import StoreError, UnexpectedReply
+from s3mount.errors import StoreError
 from s3mount.listing.ranges import Ask, Ranges
-from s3mount.store.interface import ObjectMeta, Page
+from s3mount.listing.walking import Walking
+from s3mount.store.interface import MOST_ENTRIES, ObjectMeta, Page
 from s3mount.transfer.engine import Engine
-from s3mount.transfer.flight import Flight, Urgency
+from s3mount.transfer.flight import Urgency
 
 PARALLEL = 32
 """LISTs under way at once: with more, the time goes into reading the replies."""
@@ -22,8 +22,6 @@ AHEAD = 64
 """Pages that may be on their way or wait for whoever takes them."""
 AHEAD_IN_ORDER = 128
 """The same where pages wait for earlier ones as well: with fewer, that is what the time goes into."""
-PAGE = 1000
-"""Keys and prefixes in a page: the most that S3 gives."""
 
 
 class WalkOptions(TypedDict, total=False):
@@ -36,7 +34,7 @@ class WalkOptions(TypedDict, total=False):
         urgency: of every LIST; NEEDED.
         ordered: whether pages come in the order of their keys; no. It keeps pages in memory, and takes longer.
         delimiter: folds keys into common prefixes; none.
-        max_keys: entries in a page at the most; `PAGE`.
+        max_keys: entries in a page at the most; `MOST_ENTRIES`.
     """
 
     parallel: int
@@ -47,11 +45,11 @@ class WalkOptions(TypedDict, total=False):
     max_keys: int
 
 
-class PageWalk:
-    """Lists a prefix and pushes its pages, common prefixes included.
+class PageWalk(Walking[Ask, Page]):
+    """Lists a prefix and pushes its pages that are not empty, common prefixes included.
 
     Every entry comes exactly once. A store that lists out of order, or does not begin where it should, is listed
-    serially, in its own order.
+    serially, in its own order. It ends with `UnexpectedReply` when the store's order cannot be relied on.
 
     Args:
         engine: sends the LISTs.
@@ -59,85 +57,32 @@ class PageWalk:
     """
 
     def __init__(self, engine: Engine, prefix: str, **options: Unpack[WalkOptions]) -> None:
-        self._engine = engine
-        self._urgency = options.get("urgency", Urgency.NEEDED)
+        super().__init__(engine, options.get("urgency", Urgency.NEEDED))
         is_ordered = options.get("ordered", False)
         self._ahead = options.get("ahead", AHEAD_IN_ORDER if is_ordered else AHEAD)
         self._ranges = Ranges(
             prefix,
             delimiter=options.get("delimiter", ""),
-            max_keys=options.get("max_keys", PAGE),
+            max_keys=options.get("max_keys", MOST_ENTRIES),
             parallel=options.get("parallel", PARALLEL),
             window=self._ahead if is_ordered else 0,
         )
-        self._flights: dict[Ask, Flight] = {}
-        self._unreleased = 0
-        self._is_over = False
-
-    def start(
-        self,
-        deliver: Callable[[Page], None],
-        finished: Callable[[StoreError | None], None],
-    ) -> None:
-        """Begin: every page that is not empty goes to ``deliver``, then ``finished`` is called once.
-
-        An error ends the walk: `UnexpectedReply` when the store's order cannot be relied on, else that of a LIST.
-        """
-        self._deliver = deliver
-        self._finished = finished
-        self._send()
-
-    def release(self) -> None:
-        """One delivered page has been worked off: another one may be listed."""
-        self._unreleased -= 1
-        self._send()
-
-    def stop(self) -> None:
-        """List no more; neither callback is called any more."""
-        self._is_over = True
-        for flight in self._flights.values():
-            self._engine.cancel(flight)
-        self._flights.clear()
 
     def _send(self) -> None:
         if self._is_over:
             return
         busy = self._unreleased + self._ranges.kept + self._ranges.under_way
         for ask in self._ranges.ask(self._ahead - busy):
-            self._flights[ask] = self._engine.list(
-                ask.request, partial(self._on_reply, ask), self._urgency
-            )
+            self._ask(ask, ask.request)
 
-    def _on_reply(self, ask: Ask, reply: Page | StoreError) -> None:
-        if self._is_over:
-            return
-        del self._flights[ask]
-        if isinstance(reply, StoreError):
-            self._finish(reply)
-            return
-        try:
-            self._take(ask, reply)
-        except StoreError as error:
-            self._finish(error)
-        except Exception as error:
-            # Nobody else would end the walk, and whoever waits for it would wait for ever.
-            wrapped = UnexpectedReply(f"listing failed: {type(error).__name__}: {error}")
-            wrapped.__cause__ = error
-            self._finish(wrapped)
-
-    def _take(self, ask: Ask, reply: Page) -> None:
-        pages = self._ranges.take(ask.stretch, reply)
+    def _take(self, asked: Ask, page: Page) -> None:
+        pages = self._ranges.take(asked.stretch, page)
         self._unreleased += len(pages)
         self._send()
-        for page in pages:
-            if not self._is_over:
-                self._deliver(page)
-        if self._ranges.is_over and not self._is_over:
+        for each in pages:
+            self._give(each)
+        if self._ranges.is_over:
             self._finish(None)
-
-    def _finish(self, error: StoreError | None) -> None:
-        self.stop()
-        self._finished(error)
 
 
 class FlatWalk:

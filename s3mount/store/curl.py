@@ -10,14 +10,13 @@ carried to the end of its transfer.
 """
 
 import contextlib
-import os
 import select
-import threading
 from time import monotonic
 
 import pycurl
 
 from s3mount.metrics import Counters
+from s3mount.store.bell import Bell
 from s3mount.store.curl_handle import CurlFailure, CurlHandle, CurlOptions, Progress, Transfer
 
 _EPOLL_OF = {
@@ -37,9 +36,8 @@ class CurlLoop:
         self._counters = counters
         self._multi = pycurl.CurlMulti()
         self._epoll = select.epoll()
-        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._bell_lock = threading.Lock()
-        self._epoll.register(self._bell, select.EPOLLIN)
+        self._bell = Bell()
+        self._epoll.register(self._bell.fd, select.EPOLLIN)
         self._watched: dict[int, int] = {}
         self._due: float | None = None
         self._waiting: dict[int, Transfer] = {}
@@ -98,17 +96,14 @@ class CurlLoop:
 
     def wake(self) -> None:
         """Make a waiting ``poll`` return. May be called from any thread, also after ``close``."""
-        with self._bell_lock:
-            if not self._closed:
-                os.eventfd_write(self._bell, 1)
+        self._bell.ring()
 
     def close(self) -> None:
         """Give back everything. Transfers under way end without a call."""
-        with self._bell_lock:
-            if self._closed:
-                return
-            self._closed = True
-            os.close(self._bell)
+        if self._closed:
+            return
+        self._closed = True
+        self._bell.close()
         self._waiting.clear()
         for easy, handle in self._handles.items():
             handle.transfer = None
@@ -194,8 +189,8 @@ class CurlLoop:
         if self._due is not None:
             timeout = min(timeout, max(0.0, self._due - monotonic()))
         for fd, event in self._epoll.poll(timeout):
-            if fd == self._bell:
-                os.eventfd_read(fd)
+            if fd == self._bell.fd:
+                self._bell.silence()
             elif fd in self._watched:
                 self._multi.socket_action(fd, _curl_events(event))
             else:

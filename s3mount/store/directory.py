@@ -5,10 +5,8 @@ inode, size and modification time, so a file that is replaced or written to has 
 are followed, those to directories are not (they could run in circles), and no key leads out of the directory.
 """
 
-import contextlib
 import errno
 import os
-import select
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import chain
@@ -22,8 +20,10 @@ from s3mount.errors import (
     ObjectChanged,
     StoreError,
     UnexpectedReply,
+    as_store_error,
 )
 from s3mount.metrics import Counters
+from s3mount.store.bell import Bell
 from s3mount.store.interface import Get, Head, ListPage, ObjectMeta, Page, Receiver, Request
 from s3mount.store.paging import byte_order, fold_page
 
@@ -50,7 +50,7 @@ class DirectoryStore:
         if not self.root.is_dir():
             raise NotFound(f"{root} is not a directory", hint="Name a directory that exists.")
         self._pending: deque[tuple[Request, Receiver]] = deque()
-        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._bell = Bell()
         self._walks: dict[tuple[str, str, str], Iterator[str]] = {}
 
     @property
@@ -74,23 +74,21 @@ class DirectoryStore:
     def poll(self, timeout: float) -> None:
         """Answer the oldest request; else wait."""
         if not self._pending:
-            select.select([self._wake_fd], [], [], timeout)
-            with contextlib.suppress(BlockingIOError):
-                os.eventfd_read(self._wake_fd)
+            self._bell.wait(timeout)
             return
         request, receiver = self._pending.popleft()
         try:
             self._answer(request, receiver)
         except OSError as error:
             receiver.done(_translate(error, request))
-        except StoreError as error:
-            receiver.done(error)
+        except Exception as error:
+            receiver.done(as_store_error(error, request.key if isinstance(request, Get) else ""))
         else:
             receiver.done(None)
 
     def wake(self) -> None:
-        """Make a waiting poll return."""
-        os.eventfd_write(self._wake_fd, 1)
+        """Make a waiting poll return. From any thread, also after ``close``."""
+        self._bell.ring()
 
     def renew(self) -> None:
         """Nothing wears out."""
@@ -98,7 +96,7 @@ class DirectoryStore:
     def close(self) -> None:
         """Give the wake-up descriptor back."""
         self._pending.clear()
-        os.close(self._wake_fd)
+        self._bell.close()
 
     def _answer(self, request: Request, receiver: Receiver) -> None:
         if isinstance(request, ListPage):

@@ -9,7 +9,7 @@ import binascii
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from s3mount.errors import BadBody, ObjectChanged, StoreError, UnexpectedReply
+from s3mount.errors import BadBody, ObjectChanged, StoreError, UnexpectedReply, as_store_error
 from s3mount.store.curl_handle import CurlFailure
 from s3mount.store.interface import Get, Head, ListPage, Receiver
 from s3mount.store.listing_xml import parse_page, plain_etag
@@ -177,16 +177,6 @@ class BodyPlan(NamedTuple):
 
     length: int
     cut: bool
-
-
-def as_store_error(error: BaseException, key: str) -> StoreError:
-    """The error itself when it is one of ours, else an UnexpectedReply that carries it as its cause."""
-    if isinstance(error, StoreError):
-        error.key = error.key or key
-        return error
-    wrapped = UnexpectedReply(f"{key!r}: {type(error).__name__} while reading: {error}", key=key)
-    wrapped.__cause__ = error
-    return wrapped
 
 
 def check_get(request: Get, status: int, headers: Mapping[str, str]) -> tuple[Head, BodyPlan]:

@@ -13,6 +13,8 @@ from typing import NamedTuple, Protocol
 from s3mount.errors import StoreError
 from s3mount.metrics import Counters
 
+MOST_ENTRIES = 1000
+"""Keys and common prefixes in a page: the most that S3 gives."""
 ARCHIVE_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 """Storage classes whose objects need a restore before they can be read (GLACIER_IR does not)."""
 
@@ -96,7 +98,7 @@ class ListPage:
     """List one page under ``prefix``, folded at ``delimiter`` when it is not empty.
 
     ``token`` continues a listing; ``start_after`` begins one behind a key. ``max_keys`` counts keys and common
-    prefixes together; S3 gives at most 1,000 a page. The answer must be younger than ``max_age`` seconds where somebody
+    prefixes together. The answer must be younger than ``max_age`` seconds where somebody
     remembers one; at 0 the store is asked.
     """
 
@@ -104,7 +106,7 @@ class ListPage:
     delimiter: str = ""
     token: str | None = None
     start_after: str = ""
-    max_keys: int = 1000
+    max_keys: int = MOST_ENTRIES
     max_age: float = 0.0
 
 
@@ -161,7 +163,7 @@ class Store(Protocol):
         """Make progress for at most ``timeout`` seconds, returning after the first progress or at ``wake``."""
 
     def wake(self) -> None:
-        """Make a ``poll`` that waits return soon. May be called from any thread."""
+        """Make a ``poll`` that waits return soon. May be called from any thread, also after ``close``."""
 
     def renew(self) -> None:
         """Renew what wears out (credentials). May block: called from a thread of its own."""

@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections import deque
 from dataclasses import dataclass, field
 
-from s3mount.errors import NotFound, ObjectArchived, ObjectChanged, StoreError
+from s3mount.errors import NotFound, ObjectArchived, ObjectChanged, as_store_error
 from s3mount.metrics import Counters
 from s3mount.store.interface import (
     ARCHIVE_CLASSES,
@@ -139,8 +139,8 @@ class MemoryStore:
             else:
                 self.counters.add("requests.get")
                 self._send(request, pending)
-        except StoreError as error:
-            receiver.done(error)
+        except Exception as error:
+            receiver.done(as_store_error(error, request.key if isinstance(request, Get) else ""))
         else:
             if not pending.cancelled:
                 receiver.done(None)

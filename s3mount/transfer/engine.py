@@ -100,7 +100,13 @@ class Engine(OwnThread):
     def list(
         self, request: ListPage, deliver: Callable[[Page | StoreError], None], urgency: Urgency
     ) -> Flight:
-        """Fetch one page of a listing; ``deliver`` is called once, on the engine's thread."""
+        """Fetch one page of a listing.
+
+        Args:
+            request: what to list.
+            deliver: called once, on the engine's thread; where it raises it is called again, with that error.
+            urgency: who wants it.
+        """
         flight = Flight(request, urgency, on_end=self._ended, deliver_page=deliver)
         self._post(lambda: self._add(flight))
         return flight

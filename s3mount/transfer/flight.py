@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from s3mount.errors import StoreError
+from s3mount.errors import StoreError, as_store_error
 from s3mount.store.interface import Get, Head, ListPage, Page, Request
 
 
@@ -55,6 +55,7 @@ class Flight:
 
     __slots__ = (
         "_on_end",
+        "_refused",
         "asked",
         "attempts",
         "deliver_page",
@@ -89,6 +90,7 @@ class Flight:
         self.is_over = False
         self.etag = asked.etag if isinstance(asked, Get) else ""
         self._on_end = on_end
+        self._refused: StoreError | None = None
 
     def next_request(self) -> Request:
         """What is still to be asked: all at first, the rest after a try that broke off."""
@@ -121,14 +123,18 @@ class Flight:
         return True
 
     def page(self, page: Page) -> None:
-        """Hand the page on; `done` follows."""
+        """Hand the page on; `done` follows, and tells whoever could not take it why."""
         assert self.deliver_page is not None
-        deliver, self.deliver_page = self.deliver_page, None
-        deliver(page)
+        try:
+            self.deliver_page(page)
+        except Exception as error:
+            self._refused = as_store_error(error, self.key)
+        else:
+            self.deliver_page = None
 
     def done(self, error: StoreError | None) -> None:
         """Tell the engine."""
-        self._on_end(self, error)
+        self._on_end(self, error or self._refused)
 
     @property
     def key(self) -> str:

@@ -425,7 +425,7 @@ def test_an_open_file_is_not_evicted(origin: Path, tmp_path: Path) -> None:
             (mount.path / "file-1").read_bytes()
             for number in range(2, 60):
                 (mount.path / f"file-{number}").read_bytes()
-            assert settles(lambda: cached(mount, "file-1") == 0)
+            assert settles(lambda: cached(mount, "file-1") == 0), cached(mount, "file-1")
             assert cached(mount, "file-0") == MIB
             assert direct(mount.path / "file-0", 0, MIB) == (origin / "file-0").read_bytes()
 

@@ -8,7 +8,7 @@ from s3mount.bulk.keyfile import FEW, KeyLookup, KeyPages, read_keys, with_missi
 from s3mount.bulk.outcome import Ending
 from s3mount.bulk.selection import Selection
 from s3mount.bulk.warm import prefetch_objects
-from s3mount.errors import AccessDenied, NotFound
+from s3mount.errors import AccessDenied, NotFound, UnexpectedReply
 from s3mount.store.interface import ListPage, Page
 from s3mount.store.memory import MemoryStore
 from s3mount.store.paging import byte_order, fold_page
@@ -108,6 +108,15 @@ def test_no_keys_are_no_objects(store, tmp_path):
 def test_an_error_of_a_lookup_ends_the_run(store, tmp_path):
     store.fail(AccessDenied("no"))
     with pytest.raises(AccessDenied):
+        run(store, tmp_path / "cache", ["a", "b"])
+
+
+def test_a_defect_in_a_lookup_ends_the_run(store, tmp_path, monkeypatch):
+    def take(*_):
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(KeyLookup, "take", take)
+    with pytest.raises(UnexpectedReply, match="a defect"):
         run(store, tmp_path / "cache", ["a", "b"])
 
 

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
+from s3mount.cache import admin, place
 from s3mount.cache import cache as cache_module
-from s3mount.cache import place
 from s3mount.cache.cache import ByteRange, Limits
 from s3mount.cache.trailer import CELL
 from s3mount.errors import CacheError
@@ -35,6 +35,22 @@ def test_limit_is_never_exceeded(make_cache, root):
     old = cache.open_object(make_oid("k1", 7920))
     assert old.read(0, 10) is None
     old.close()
+
+
+def test_what_is_counted_at_once_is_evicted_in_the_order_of_its_use(make_cache, root):
+    cache = make_cache(Limits(4 * MIB, 0, MIB))
+    oids = [make_oid(f"k{number}", 100_000) for number in range(12)]
+    for oid in oids:
+        put(cache, oid)
+    again = cache.open_object(oids[0])
+    assert again.read(0, 10) is not None
+    again.close()
+    cache.maintain(now())  # all of them in one batch
+    admin.prune(root, to_bytes=1_000_000)
+    kept = [cache.is_whole(oid) for oid in oids]
+    assert kept[0]
+    assert kept[1:] == sorted(kept[1:])
+    assert 1 < sum(kept) < 12
 
 
 def test_full_cache_streams_through_memory(make_cache):

@@ -84,10 +84,9 @@ def test_what_is_asked_for_wrongly_is_status_2_and_a_hint(prefetch, arguments, s
 def test_nothing_there_and_nothing_wanted_are_status_3(prefetch, tmp_path):
     (tmp_path / "nothing").mkdir()
     status, _, err = prefetch(source=f"file://{tmp_path}/nothing")
-    assert status == 3
-    assert "nothing below" in err
+    assert (status, "nothing below" in err) == (3, True), err
     status, _, err = prefetch("--include", "*.tar")
-    assert status == 3
+    assert status == 3, err
     assert "none of the 4 objects" in err
     assert "globs" in err
 

@@ -7,8 +7,8 @@ import pytest
 
 from s3mount.errors import AccessDenied, ServerFault, Unreachable
 from s3mount.listing.catalog import Catalog
-from s3mount.listing.questions import PAGE
 from s3mount.listing.shelf import OLD_TTL, ShelfSettings
+from s3mount.store.interface import MOST_ENTRIES
 from s3mount.store.memory import MemoryStore
 from s3mount.transfer.engine import Engine, EngineSettings
 from s3mount.transfer.retry import RetryPolicy
@@ -100,7 +100,7 @@ def ground(make):
 @pytest.fixture
 def long(ground):
     """Over a page of names in a directory, and it is known to be long."""
-    ground.put(*(f"d/{number:05}" for number in range(PAGE + 500)))
+    ground.put(*(f"d/{number:05}" for number in range(MOST_ENTRIES + 500)))
     assert ground.lookup("d/", b"00000") == ("d/00000", 0)
     assert ground.lists() == 1
     return ground
@@ -118,10 +118,10 @@ def test_one_list_answers_every_lookup_in_a_directory_of_a_page(ground):
 
 
 def test_a_page_that_is_just_full_is_one_list(ground):
-    ground.put(*(f"{number:05}" for number in range(PAGE)))
+    ground.put(*(f"{number:05}" for number in range(MOST_ENTRIES)))
     assert ground.lookup("", b"00999") == ("00999", 0)
     assert ground.lookup("", b"nothing") is None
-    assert len(ground.read("")) == PAGE
+    assert len(ground.read("")) == MOST_ENTRIES
     assert ground.lists() == 1
 
 
@@ -144,12 +144,12 @@ def test_several_names_of_a_long_directory_read_its_listing_on(long):
 
 
 def test_the_first_name_behind_the_first_page_costs_one_more(ground):
-    ground.put(*(f"{number:05}" for number in range(PAGE + 500)))
+    ground.put(*(f"{number:05}" for number in range(MOST_ENTRIES + 500)))
     assert ground.lookup("", b"01200") == ("01200", 0)
     assert ground.lists() == 2
 
 
-def crowd(start, count=PAGE + 10):
+def crowd(start, count=MOST_ENTRIES + 10):
     return [f"{start}-{number:05}" for number in range(count)]
 
 
@@ -181,7 +181,7 @@ def test_a_name_with_a_thousand_siblings_before_its_directory(ground, keys, name
 
 
 def test_reading_a_long_directory_is_one_list_a_page(long):
-    assert long.read("d/") == [f"{number:05}".encode() for number in range(PAGE + 500)]
+    assert long.read("d/") == [f"{number:05}".encode() for number in range(MOST_ENTRIES + 500)]
     assert long.lists() == 2
     assert long.read("d/")
     assert long.lookup("d/", b"01400") == ("d/01400", 0)
@@ -189,16 +189,16 @@ def test_reading_a_long_directory_is_one_list_a_page(long):
 
 
 def test_the_next_page_is_on_its_way_while_the_first_is_read(ground):
-    ground.put(*(f"{number:05}" for number in range(3 * PAGE)))
+    ground.put(*(f"{number:05}" for number in range(3 * MOST_ENTRIES)))
     listing = ground.catalog.open_listing("")
     ground.catalog.ensure(listing, 1).result(PATIENCE)
     assert ground.catalog.ensure(listing, 1) is None
     ground.quiet()
     assert ground.lists() == 2
-    assert ground.catalog.ensure(listing, PAGE) is None
+    assert ground.catalog.ensure(listing, MOST_ENTRIES) is None
     ground.quiet()
     assert ground.lists() == 2  # a page ahead is enough
-    assert ground.catalog.ensure(listing, PAGE + 1) is None
+    assert ground.catalog.ensure(listing, MOST_ENTRIES + 1) is None
     ground.quiet()
     assert ground.lists() == 3
 
@@ -226,16 +226,16 @@ def test_concurrent_questions_for_one_name_of_a_long_directory_share_one_list(lo
 
 
 def test_lookups_in_order_cost_about_what_the_listing_does(ground):
-    ground.put(*(f"d/{number:05}" for number in range(4 * PAGE)))
-    for number in range(0, 4 * PAGE, 7):
+    ground.put(*(f"d/{number:05}" for number in range(4 * MOST_ENTRIES)))
+    for number in range(0, 4 * MOST_ENTRIES, 7):
         assert ground.lookup("d/", f"{number:05}".encode()) is not None
         ground.quiet()
     assert ground.lists() <= 20
 
 
 def test_lookups_far_behind_do_not_list_a_long_directory(ground):
-    ground.put(*(f"d/{number:05}" for number in range(20 * PAGE)))
-    for number in range(19 * PAGE, 19 * PAGE + 50):
+    ground.put(*(f"d/{number:05}" for number in range(20 * MOST_ENTRIES)))
+    for number in range(19 * MOST_ENTRIES, 19 * MOST_ENTRIES + 50):
         assert ground.lookup("d/", f"{number:05}".encode()) is not None
         ground.quiet()
     assert ground.names() == 50
@@ -294,7 +294,7 @@ def test_without_ttl_every_lookup_asks_and_sees_the_change(make):
 
 def test_without_ttl_a_long_directory_shows_changes_too(make):
     ground = make(ShelfSettings(metadata_ttl=0.0, negative_ttl=0.0))
-    ground.put(*(f"{number:05}" for number in range(PAGE + 5)))
+    ground.put(*(f"{number:05}" for number in range(MOST_ENTRIES + 5)))
     assert ground.lookup("", b"01004") == ("01004", 0)
     ground.put("01004", "00000", body=b"new")
     assert ground.lookup("", b"01004") == ("01004", 3)
@@ -303,12 +303,12 @@ def test_without_ttl_a_long_directory_shows_changes_too(make):
 
 
 def test_a_paused_reader_makes_nothing_young_again(ground):
-    ground.put(*(f"{number:05}" for number in range(3 * PAGE)))
+    ground.put(*(f"{number:05}" for number in range(3 * MOST_ENTRIES)))
     listing = ground.catalog.open_listing("")
     ground.catalog.ensure(listing, 1).result(PATIENCE)
     ground.delete("00005")
     ground.clock.now += 3600.0
-    ground.catalog.ensure(listing, PAGE + 1).result(PATIENCE)
+    ground.catalog.ensure(listing, MOST_ENTRIES + 1).result(PATIENCE)
     assert ground.lookup("", b"00005") is None
 
 
@@ -387,7 +387,7 @@ def test_while_the_endpoint_is_gone_nobody_waits_for_it_and_it_recovers(ground):
 
 def test_a_long_directory_answers_with_what_was_known_too(make):
     ground = make()
-    ground.put(*(f"{number:05}" for number in range(PAGE + 5)))
+    ground.put(*(f"{number:05}" for number in range(MOST_ENTRIES + 5)))
     ground.lookup("", b"01004")
     ground.clock.now += 100.0
     ground.store.fail(ServerFault("500"), times=2)
@@ -399,25 +399,25 @@ def test_a_long_directory_answers_with_what_was_known_too(make):
 
 
 def test_pages_that_came_before_the_endpoint_went_away_are_kept(ground):
-    ground.put(*(f"{number:05}" for number in range(3 * PAGE)))
+    ground.put(*(f"{number:05}" for number in range(3 * MOST_ENTRIES)))
     listing = ground.catalog.open_listing("")
     ground.catalog.ensure(listing, 1).result(PATIENCE)
     ground.store.fail(Unreachable("gone"))
     with pytest.raises(Unreachable):
-        ground.catalog.ensure(listing, PAGE + 1).result(PATIENCE)
+        ground.catalog.ensure(listing, MOST_ENTRIES + 1).result(PATIENCE)
     assert ground.catalog.known("", b"00005") is not None
-    assert len(ground.read("")) == 3 * PAGE
+    assert len(ground.read("")) == 3 * MOST_ENTRIES
     assert ground.lists() == 4
 
 
 def test_a_continuation_that_is_refused_is_begun_anew(ground):
-    ground.put(*(f"{number:05}" for number in range(2 * PAGE)))
+    ground.put(*(f"{number:05}" for number in range(2 * MOST_ENTRIES)))
     listing = ground.catalog.open_listing("")
     ground.catalog.ensure(listing, 1).result(PATIENCE)
     ground.store.fail(AccessDenied("this token is too old"))
     with pytest.raises(AccessDenied):
-        ground.catalog.ensure(listing, PAGE + 1).result(PATIENCE)
-    assert len(ground.read("")) == 2 * PAGE
+        ground.catalog.ensure(listing, MOST_ENTRIES + 1).result(PATIENCE)
+    assert len(ground.read("")) == 2 * MOST_ENTRIES
     assert ground.lists() == 4
 
 
@@ -470,19 +470,19 @@ def test_a_single_name_that_was_under_way_when_it_was_forgotten_is_not_remembere
 
 
 def test_a_reader_goes_on_through_a_listing_that_was_forgotten(ground):
-    ground.put(*(f"{number:05}" for number in range(2 * PAGE)))
+    ground.put(*(f"{number:05}" for number in range(2 * MOST_ENTRIES)))
     listing = ground.catalog.open_listing("")
     ground.catalog.ensure(listing, 1).result(PATIENCE)
     ground.catalog.forget("")
-    ground.catalog.ensure(listing, 2 * PAGE).result(PATIENCE)
-    assert len(listing.directory) == 2 * PAGE
+    ground.catalog.ensure(listing, 2 * MOST_ENTRIES).result(PATIENCE)
+    assert len(listing.directory) == 2 * MOST_ENTRIES
     assert ground.catalog.totals()["directories"] == 0
 
 
 def test_listings_larger_than_the_memory_for_them_work_all_the_same(make):
     ground = make(ShelfSettings(max_bytes=5000))
-    ground.put(*(f"{number:05}" for number in range(2 * PAGE + 1)))
-    assert len(ground.read("")) == 2 * PAGE + 1
+    ground.put(*(f"{number:05}" for number in range(2 * MOST_ENTRIES + 1)))
+    assert len(ground.read("")) == 2 * MOST_ENTRIES + 1
     assert ground.lookup("", b"00500") == ("00500", 0)
     assert ground.lookup("", b"nothing") is None
 

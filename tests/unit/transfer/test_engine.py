@@ -3,6 +3,7 @@
 import threading
 import time
 from concurrent.futures import Future
+from queue import SimpleQueue
 
 import pytest
 
@@ -16,7 +17,7 @@ from s3mount.errors import (
     UnexpectedReply,
     Unreachable,
 )
-from s3mount.store.interface import Get, Head, ListPage
+from s3mount.store.interface import Get, Head, ListPage, Page
 from s3mount.store.memory import MemoryStore
 from s3mount.transfer.engine import Engine, EngineSettings
 from s3mount.transfer.flight import Cancelled, Urgency
@@ -191,6 +192,20 @@ def test_a_sink_that_fails_does_not_stop_the_engine(engine, store):
     engine.get(whole(store), fetch_bad, Urgency.NEEDED)
     fetch_bad.over.result(5)
     assert fetch(engine, whole(store)).over.result(5) == BODY
+
+
+def test_who_cannot_take_a_page_is_told_why(engine):
+    told: SimpleQueue[Page | StoreError] = SimpleQueue()
+
+    def deliver(answer):
+        told.put(answer)
+        if told.qsize() == 1:
+            raise RuntimeError("a defect")
+
+    engine.list(ListPage(""), deliver, Urgency.NEEDED)
+    assert isinstance(told.get(timeout=5), Page)
+    with pytest.raises(UnexpectedReply, match="a defect"):
+        raise told.get(timeout=5)
 
 
 def test_needed_overtakes_a_bulk_of_warm(store):
