@@ -12,7 +12,7 @@ from typing import Any
 
 from s3mount.errors import CredentialsMissing, S3MountError
 from s3mount.store.aws_session import new_session
-from s3mount.store.shortcut import environment_session
+from s3mount.store.shortcut import plain_session
 from s3mount.store.signing import AccessKey
 
 _RELOAD_PAUSE = 5.0
@@ -39,7 +39,7 @@ _MISSING_HINT = (
 
 
 def _quick_session(profile: str) -> Any:  # noqa: ANN401 -- botocore's, or what stands in for it
-    return environment_session(profile) or new_session(profile)
+    return plain_session(profile) or new_session(profile)
 
 
 class Credentials:

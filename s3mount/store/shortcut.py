@@ -1,4 +1,4 @@
-"""The way to a bucket where options and environment say all of it, so that botocore need not be loaded.
+"""The way to a bucket where options, environment and simple files say all of it, so that botocore need not be loaded.
 
 botocore takes a quarter of a second to load and to read its data, more than all else that a command does before its
 first request. What it would answer in the plainest cases is written down here; in every other case, and wherever
@@ -13,6 +13,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from s3mount.store.interface import StoreSettings
+from s3mount.store.plain_files import Profile, default_profile
 
 _HARMLESS = frozenset(
     {
@@ -20,11 +21,13 @@ _HARMLESS = frozenset(
         "AWS_SECRET_ACCESS_KEY",
         "AWS_SESSION_TOKEN",
         "AWS_CA_BUNDLE",
+        "AWS_CONFIG_FILE",
         "AWS_DEFAULT_REGION",
         "AWS_REGION",
         "AWS_EC2_METADATA_DISABLED",
         "AWS_EXECUTION_ENV",
         "AWS_PAGER",
+        "AWS_SHARED_CREDENTIALS_FILE",
     }
 )
 """Variables that change nothing but what is read of them here and where certificates are looked for; botocore does not
@@ -53,25 +56,25 @@ class PlainEndpoint(NamedTuple):
     partition: str
 
 
-class EnvironmentKeys(NamedTuple):
-    """Long-term or session keys of the environment, in the form that botocore gives credentials."""
+class PlainKeys(NamedTuple):
+    """Long-term or session keys that were found, in the form that botocore gives credentials."""
 
     access_key: str
     secret_key: str
     token: str | None
-    method: str = "env"
+    method: str
 
-    def get_frozen_credentials(self) -> "EnvironmentKeys":
+    def get_frozen_credentials(self) -> "PlainKeys":
         """Themselves: they do not change in the life of a process."""
         return self
 
 
-class EnvironmentSession(NamedTuple):
+class PlainSession(NamedTuple):
     """What `credentials` needs of a botocore session."""
 
-    keys: EnvironmentKeys
+    keys: PlainKeys
 
-    def get_credentials(self) -> EnvironmentKeys:
+    def get_credentials(self) -> PlainKeys:
         """The keys."""
         return self.keys
 
@@ -90,9 +93,11 @@ def plain_endpoint(
         default_region: where nobody says.
         environment: of the process.
     """
-    if not _says_all(settings.profile, environment):
+    profile = _all_that_is_said(settings.profile, environment)
+    if profile is None or profile.addressing_style not in {"auto", settings.addressing_style}:
         return None
-    region = settings.region or environment.get("AWS_DEFAULT_REGION") or default_region
+    said = settings.region or environment.get("AWS_DEFAULT_REGION") or profile.region
+    region = said or default_region
     if not _PLAIN_REGION.fullmatch(region) or not _is_plain(bucket):
         return None
     if settings.endpoint_url:
@@ -106,10 +111,8 @@ def plain_endpoint(
     return PlainEndpoint(f"https://{bucket}.{place}.amazonaws.com", region, "aws")
 
 
-def environment_session(
-    profile: str, environment: Mapping[str, str] = os.environ
-) -> EnvironmentSession | None:
-    """The keys of the environment, which come first in the chain, where they are all that can be asked for.
+def plain_session(profile: str, environment: Mapping[str, str] = os.environ) -> PlainSession | None:
+    """The keys of the environment, else of the files, where they are all that can be asked for.
 
     Args:
         profile: that the user named; its keys would come before those of the environment.
@@ -118,19 +121,23 @@ def environment_session(
     access, secret = (
         environment.get(f"AWS_{name}") for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY")
     )
-    if not access or not secret or not _says_all(profile, environment):
+    files = _all_that_is_said(profile, environment)
+    if files is None or bool(access) != bool(secret):
         return None
-    return EnvironmentSession(
-        EnvironmentKeys(access, secret, environment.get("AWS_SESSION_TOKEN") or None)
-    )
+    if access and secret:
+        token = environment.get("AWS_SESSION_TOKEN")
+        return PlainSession(PlainKeys(access, secret, token or None, "env"))
+    if files.keys is None:
+        return None
+    keys = files.keys
+    return PlainSession(PlainKeys(keys.access, keys.secret, keys.token or None, keys.method))
 
 
-def _says_all(profile: str, environment: Mapping[str, str]) -> bool:
-    """Whether neither a profile, nor a file, nor a variable that is not known here has a say."""
+def _all_that_is_said(profile: str, environment: Mapping[str, str]) -> Profile | None:
+    """What the files say; None where a profile, or a variable or a line that is not known here, has a say."""
     if profile or any(name.startswith("AWS_") and name not in _HARMLESS for name in environment):
-        return False
-    home = os.path.join(os.path.expanduser("~"), ".aws")
-    return not any(os.path.exists(os.path.join(home, name)) for name in ("config", "credentials"))
+        return None
+    return default_profile(environment)
 
 
 def _is_plain(bucket: str) -> bool:

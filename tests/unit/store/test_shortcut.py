@@ -7,7 +7,7 @@ import pytest
 from s3mount.store.credentials import Credentials
 from s3mount.store.endpoint import DEFAULT_REGION, EndpointResolver
 from s3mount.store.interface import StoreSettings
-from s3mount.store.shortcut import environment_session, plain_endpoint
+from s3mount.store.shortcut import plain_endpoint, plain_session
 
 UNKNOWN = "AWS_SDK_UA_APP_ID"
 """A variable that changes nothing, but is not known to change nothing: with it botocore is asked."""
@@ -72,13 +72,86 @@ def test_what_is_not_plain_is_asked_of_botocore(bucket, settings):
     assert plain_endpoint(bucket, settings, DEFAULT_REGION) is None
 
 
-@pytest.mark.parametrize("name", ["config", "credentials"])
-def test_files_are_asked_of_botocore(name, tmp_path):
-    (tmp_path / ".aws").mkdir()
-    (tmp_path / ".aws" / name).write_text("[default]\n")
-    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s"}
+PLAIN_FILES = [
+    {"config": "[default]\nregion = eu-west-3\noutput = json\n"},
+    {"config": "[default]\ns3 =\n  max_concurrent_requests = 64\n  addressing_style = auto\n"},
+    {"config": "[profile other]\nsso_session = x\nrole_arn = y\n"},
+    {"config": "", "credentials": "[other]\naws_access_key_id = x\n"},
+    {"credentials": "[default]\naws_access_key_id = f\naws_secret_access_key = s\n"},
+    {
+        "config": "[default]\naws_access_key_id = c\naws_secret_access_key = t\nregion=sa-east-1",
+        "credentials": "[default]\naws_access_key_id=f\naws_secret_access_key = a%(b)s\n"
+        "aws_session_token = t=\n",
+    },
+    {"config": "[default]\naws_access_key_id = c\naws_secret_access_key = t\n"},
+]
+OTHER_FILES = [
+    {"config": "[default]\nrole_arn = x\nsource_profile = y\n"},
+    {"config": "[default]\nendpoint_url = http://x\n"},
+    {"config": "[default]\nca_bundle = /x\n"},
+    {"config": "[default]\ns3 =\n  use_accelerate_endpoint = true\n"},
+    {"config": "[default]\ns3 = nonsense\n"},
+    {"config": "[default]\ns3 =\n  addressing_style = path\n"},
+    {"config": "[profile default]\nregion = eu-west-1\n"},
+    {"config": "no section\n"},
+    {"config": "[default]\nregion = a\nregion = b\n"},
+    {"credentials": "[default]\ncredential_process = x\n"},
+    {"credentials": "[default]\naws_access_key_id = f\n"},
+    {"credentials": "[default]\naws_access_key_id = f\naws_secret_access_key =\n"},
+]
+
+
+@pytest.fixture(params=["home", "named"])
+def write(request, tmp_path, monkeypatch):
+    """Write the AWS files, where they are looked for by themselves or where variables say."""
+
+    def files(texts):
+        folder = tmp_path / (".aws" if request.param == "home" else "elsewhere")
+        folder.mkdir()
+        for name, text in texts.items():
+            (folder / name).write_text(text)
+        if request.param == "named":
+            monkeypatch.setenv("AWS_CONFIG_FILE", str(folder / "config"))
+            monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "~/elsewhere/credentials")
+
+    return files
+
+
+@pytest.mark.parametrize("texts", PLAIN_FILES)
+def test_plain_files_are_read_as_botocore_reads_them(texts, write, monkeypatch):
+    write(texts)
+    assert plain_endpoint("bucket", StoreSettings(), DEFAULT_REGION) is not None
+    short = EndpointResolver("bucket", StoreSettings()).resolve()
+    has_keys = "[default]\naws_" in "".join(texts.values())
+    assert (plain_session("") is not None) == has_keys
+    found = Credentials() if has_keys else None
+    monkeypatch.setenv(UNKNOWN, "x")
+    assert short == EndpointResolver("bucket", StoreSettings()).resolve()
+    if found is not None:
+        asked = Credentials()
+        assert (found.current(), found.source) == (asked.current(), asked.source)
+
+
+@pytest.mark.parametrize("texts", OTHER_FILES)
+def test_files_that_say_more_are_asked_of_botocore(texts, write):
+    write(texts)
     assert plain_endpoint("bucket", StoreSettings(), DEFAULT_REGION) is None
-    assert environment_session("", keys) is None
+    if "addressing_style" not in str(texts):
+        assert plain_session("") is None
+
+
+def test_a_style_that_the_option_says_too_is_plain(write):
+    write({"config": "[default]\ns3 =\n  addressing_style = path\n"})
+    settings = StoreSettings(endpoint_url="http://minio.lan:9000", addressing_style="path")
+    assert plain_endpoint("bucket", settings, DEFAULT_REGION) is not None
+
+
+def test_keys_of_the_environment_come_before_those_of_a_file(write, monkeypatch):
+    write({"credentials": "[default]\naws_access_key_id = f\naws_secret_access_key = s\n"})
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "e")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "t")
+    assert Credentials().source == "environment variables"
+    assert plain_session("").keys.access_key == "e"
 
 
 @pytest.mark.parametrize(
@@ -92,7 +165,7 @@ def test_files_are_asked_of_botocore(name, tmp_path):
 def test_other_variables_are_asked_of_botocore(more):
     keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s", **more}
     assert plain_endpoint("bucket", StoreSettings(), DEFAULT_REGION, keys) is None
-    assert environment_session("", keys) is None
+    assert plain_session("", keys) is None
 
 
 @pytest.mark.parametrize("token", ["", "a-token"])
@@ -100,7 +173,7 @@ def test_keys_of_the_environment_are_those_that_botocore_finds(token, monkeypatc
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "an-id")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret")
     monkeypatch.setenv("AWS_SESSION_TOKEN", token)
-    assert environment_session("") is not None
+    assert plain_session("") is not None
     short = Credentials()
     monkeypatch.setenv(UNKNOWN, "x")
     asked = Credentials()
@@ -109,4 +182,4 @@ def test_keys_of_the_environment_are_those_that_botocore_finds(token, monkeypatc
 
 
 def test_half_a_pair_of_keys_is_no_pair():
-    assert environment_session("", {"AWS_ACCESS_KEY_ID": "a"}) is None
+    assert plain_session("", {"AWS_ACCESS_KEY_ID": "a"}) is None
