@@ -30,7 +30,7 @@ class Ruler:
     """The keys behind ``after``, up to ``until``, as whole numbers in their order.
 
     Args:
-        first: the first key of the page that ended with ``after``.
+        first: what the page lies behind that ended with ``after``, or its first key.
         after: the last key seen.
         until: the end of the interval, None for no end.
         samples: keys from the neighbourhood: they tell which letters are used where.

@@ -101,8 +101,10 @@ class Ranges:
         """
         (stretch,) = self._ranges
         stretch.token, stretch.seen = token, keys[-1]
+        stretch.has_begun = True
+        self._begun += 1
+        self._first_keys.append(self._inner(keys[0]))
         self._learn_keys(stretch, keys[0], keys[:: max(1, len(keys) // SAMPLES)])
-        stretch.pages = pages
         self._entries, self._page_size = len(keys) * pages, len(keys)
 
     def give_up(self, stretch: Range) -> None:
@@ -177,22 +179,23 @@ class Ranges:
     def _learn(self, stretch: Range, own: Page, count: int) -> None:
         self._entries += count
         self._page_size = max(self._page_size, count)
-        first, stretch.seen = ends(own)
-        step = max(1, count // SAMPLES)
-        samples = [*(meta.key for meta in own.objects[::step]), *own.prefixes[::step]]
-        self._learn_keys(stretch, first, samples)
-
-    def _learn_keys(self, stretch: Range, first: str, samples: Sequence[str]) -> None:
-        """What the keys of a range's newest page say about those that are left."""
-        stretch.first = self._inner(first)
+        first, last = ends(own)
         if not stretch.has_begun:
             stretch.has_begun = True
             self._begun += 1
-            self._first_keys.append(stretch.first)
+            self._first_keys.append(self._inner(first))
+        # What lies in front of the first key was told by this page as well: many directories begin with a gap.
+        began, stretch.seen = stretch.seen or first, last
+        step = max(1, count // SAMPLES)
+        samples = [*(meta.key for meta in own.objects[::step]), *own.prefixes[::step]]
+        self._learn_keys(stretch, began, samples)
+
+    def _learn_keys(self, stretch: Range, began: str, samples: Sequence[str]) -> None:
+        """What the keys of a range's newest page say about those that are left."""
+        stretch.page_began = self._inner(began)
         stretch.samples = [self._inner(key) for key in samples]
         stretch.ruler = None
         stretch.misses = 0
-        stretch.pages += 1
         stretch.is_tight = False
 
     def _remove_empty(self, stretch: Range) -> None:
@@ -288,7 +291,7 @@ class Ranges:
         if each.ruler is None:
             until = None if each.until is None else self._inner(each.until)
             samples = [*each.samples, *self._first_keys]
-            each.ruler = Ruler(each.first, self._inner(each.seen), until, samples)
+            each.ruler = Ruler(each.page_began, self._inner(each.seen), until, samples)
         return each.ruler
 
     def _inner(self, key: str) -> str:
@@ -305,7 +308,6 @@ class Ranges:
         untils = [*points[1:], each.until]
         new = [Range(point, until, point) for point, until in zip(points, untils, strict=True)]
         each.until, each.ruler = points[0], None
-        each.pages /= len(points) + 1
         at = self._ranges.index(each) + 1
         self._ranges[at:at] = new
         self._probes += len(new)

@@ -11,11 +11,11 @@ from s3mount.listing.keyspace import Ruler
 from s3mount.store.interface import Page
 from s3mount.store.paging import byte_order
 
-LONG = 2.0
+LONG = 3.0
 """Pages that a range must have left to be split, and each piece as well."""
 NEAR = 2
 """Pages between neighbouring probes where the next pages are wanted first."""
-FAN = 4
+FAN = 8
 """Probes into one range at once, where they are spread over all that is left of it."""
 EVEN_DOUBLINGS = 12
 """A rest that is longer than a page by more doublings than these is no measure of how many keys there are."""
@@ -38,8 +38,7 @@ class Range:
         is_tight: no key could be guessed in it; tried again when it has got farther.
         is_dropped: others list its keys; what still comes is of no use.
         misses: probes into it that found nothing since its last page.
-        pages: how many have come since it was split, a fraction of those before.
-        first: the first key of its last page, without the prefix.
+        page_began: what its last page lies behind, without the prefix; its first key where nothing was before.
         samples: some keys of its last page, without the prefix.
         ruler: for the keys it has left, None when it is out of date.
         kept: pages that wait for those of earlier ranges.
@@ -57,8 +56,7 @@ class Range:
     is_tight: bool = False
     is_dropped: bool = False
     misses: int = 0
-    pages: float = 0.0
-    first: str = ""
+    page_began: str = ""
     samples: Sequence[str] = ()
     ruler: Ruler | None = None
     kept: deque[Page] = field(default_factory=deque)
@@ -74,10 +72,10 @@ class Range:
         return self.has_begun and not self.is_over and not self.is_tight
 
     def pages_left(self, ruler: Ruler) -> float:
-        """A guess at how many pages are left: never less than have come, for so far it went on."""
+        """A guess at how many pages are left."""
         if self.is_vague(ruler):
             return float(2 ** (min(ruler.doublings, VAGUE_DOUBLINGS) / 2))
-        return max(ruler.pages, self.pages)
+        return ruler.pages
 
     def is_vague(self, ruler: Ruler) -> bool:
         """Whether what is left says little about how many keys are in it."""

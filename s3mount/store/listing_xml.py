@@ -11,6 +11,8 @@ whole reply instead. The first takes 2 us a key, the second 6; boto3's own parse
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
+from itertools import repeat
 from urllib.parse import unquote_to_bytes
 from xml.etree import ElementTree as ET
 
@@ -18,6 +20,7 @@ from s3mount.errors import UnexpectedReply
 from s3mount.store.interface import ObjectMeta, Page
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_STANDARD = "STANDARD"
 _SHOWN = 200
 """Bytes of a reply that an error message quotes."""
 
@@ -83,11 +86,20 @@ def _page_as_aws_writes(body: bytes) -> Page | None:
         return None
     page = ET.fromstring(remainder.encode())
     decode = _decoder_of(page, _namespace_of(page))
-    columns = [pieces[column::_PIECES] for column in range(1, _PIECES)]
-    objects = [
-        ObjectMeta(decode(key), int(size), etag, parse_time_ns(modified), kind or "STANDARD")
-        for key, modified, etag, size, kind in zip(*columns, strict=True)
-    ]
+    keys, times, etags, sizes, kinds = (pieces[at::_PIECES] for at in range(1, _PIECES))
+    # Objects that were written together have their times in common.
+    moments = {text: parse_time_ns(text) for text in set(times)}
+    columns = (
+        map(decode, keys),
+        map(int, sizes),
+        etags,
+        map(moments.__getitem__, times),
+        (kind or _STANDARD for kind in kinds),
+        repeat(False, len(keys)),
+    )
+    # A named tuple's own constructor takes longer than all that goes into it.
+    make = partial(tuple.__new__, ObjectMeta)
+    objects: list[ObjectMeta] = list(map(make, zip(*columns, strict=True)))
     return _page_of(page)._replace(objects=objects)
 
 
@@ -136,7 +148,7 @@ def _object_of(item: ET.Element, namespace: str, decode: Callable[[str], str]) -
         int(size),
         plain_etag(fields.get(f"{namespace}ETag") or ""),
         parse_time_ns(modified),
-        fields.get(f"{namespace}StorageClass") or "STANDARD",
+        fields.get(f"{namespace}StorageClass") or _STANDARD,
         restored,
     )
 

@@ -265,6 +265,7 @@ def page_of(keys, order, request):
 
 SHAPES = {
     "numbers": [f"part-{number:06d}.csv" for number in range(20_000)],
+    "folders of one page": [f"{n // 100:04d}/part-{n:07d}.bin" for n in range(20_000)],
     "unpadded": [f"img{number}.jpg" for number in range(20_000)],
     "hashes": [f"{random.Random(n).getrandbits(128):032x}" for n in range(20_000)],
     "dates": [
