@@ -35,7 +35,7 @@ check: $(STAMP) ## format, lint, types, import ranks and the fast tests
 	$(VENV)/bin/lint-imports
 	$(PY) -m pytest -q -n auto --dist loadfile tests/unit
 
-bench: $(STAMP) ## measure against the other mounts that are installed (an hour; --quick: minutes)
+bench: $(STAMP) ## measure against the other mounts that are installed (hours; --quick: minutes)
 	@$(PY) -m tests.benchmarks.run $(ARGS)
 
 bench-bulk: $(STAMP) ## measure the bulk commands against other tools (half an hour; --quick: minutes)

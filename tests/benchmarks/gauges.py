@@ -80,20 +80,24 @@ class Filler:
                 self._at = (self._at + STEP) % FILLER_SIZE
         return FILL_MOST
 
-    def keep(self) -> None:
-        """Read what is served, twice: the kernel keeps what was read again, and drops what was read once."""
+    def keep(self, part: str = ".") -> None:
+        """Read a part of what is served, twice: the kernel keeps what was read again, and drops what was read once."""
         for _ in range(2):
-            for path in self._served.rglob("*"):
+            for path in (self._served / part).rglob("*"):
                 if path.is_file():
                     with path.open("rb", buffering=0) as file:
                         while file.readinto(_STEP):
                             pass
 
-    def settle(self) -> None:
-        """Write back what earlier runs left, so that nobody pays for somebody else, then fill the memory."""
+    def settle(self, part: str = ".") -> None:
+        """Write back what earlier runs left, so that nobody pays for somebody else, then fill the memory.
+
+        Args:
+            part: the folder in what is served that must stay in memory; "" when no file of it will be read.
+        """
         os.sync()
-        if self.fill():
-            self.keep()
+        if self.fill() and part:
+            self.keep(part)
 
 
 def free_memory() -> int:

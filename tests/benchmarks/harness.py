@@ -5,77 +5,48 @@ timed, through a proxy without delay. Far: the proxy adds the round trip, and co
 """
 
 import contextlib
-import itertools
-import statistics
+import os
+import signal
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.benchmarks import gauges
-from tests.benchmarks.scenarios import LINES, SCENARIOS
+from tests.benchmarks.lines import FAR, NEAR, Job
+from tests.benchmarks.rows import Reading, Row, counted
+from tests.benchmarks.scenarios import expect
 from tests.benchmarks.tools import Place, Tool, environment
 from tests.benchmarks.tree import BUCKET, Tree
 from tests.support.mounts import Mount, daemon, unmount
 from tests.support.proxy import ProxyProcess
 
 SLOW = 60.0  # seconds: what takes longer is not repeated
-COUNTED = ("get", "ranged_get", "head", "list", "put", "other", "bytes_down")
 
 
 class TooSlow(Exception):
     """The time limit of a line was over; the daemon was killed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """One timed part."""
-
-    seconds: float
-    cpu: float
-    peak: int
-    counts: Counter[str] | None
-
-
-@dataclass(slots=True)
-class Row:
-    """One line of one tool at one distance: all its readings, or why there are none."""
-
-    line: str
-    place: str
-    tool: str
-    readings: list[Reading] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=dict)
-    failed: str = ""
-
-    def as_json(self) -> dict[str, object]:
-        """Medians beside every single reading."""
-        entry: dict[str, object] = {"line": self.line, "place": self.place, "tool": self.tool}
-        if self.readings:
-            entry["seconds"] = round(statistics.median(r.seconds for r in self.readings), 4)
-            entry["cpu"] = round(statistics.median(r.cpu for r in self.readings), 3)
-            entry["peak"] = max(r.peak for r in self.readings)
-            entry["every_second"] = [round(r.seconds, 4) for r in self.readings]
-            entry["every_cpu"] = [round(r.cpu, 3) for r in self.readings]
-        if self.counts:
-            entry["counts"] = self.counts
-        if self.failed:
-            entry["failed"] = self.failed
-        return entry
-
-
 class Run:
-    """One tool in one scenario with one fresh cache directory: a scenario's ``Session``."""
+    """One tool in one scenario with one fresh cache directory: a scenario's ``Session``.
 
-    def __init__(self, bench: "Bench", tool: Tool, url: str, counter: ProxyProcess | None) -> None:
+    Attributes:
+        readings: by line.
+        late: the line that exceeded the time limit, "" when none did.
+    """
+
+    def __init__(self, bench: "Bench", tool: Tool, job: Job, counter: ProxyProcess | None) -> None:
         self.tree = bench.tree
         self.readings: dict[str, Reading] = {}
+        self.late = ""
         self._bench = bench
         self._tool = tool
+        self._part = job.scenario.folder
         self._counter = counter
         self._mount: Mount | None = None
+        url = counter.url if counter is not None else bench.server_url
         self._place = Place(
             url, BUCKET, bench.root / "mnt", bench.next_cache(), bench.root / "passwd-s3fs"
         )
@@ -83,40 +54,65 @@ class Run:
     @contextlib.contextmanager
     def mounted(self) -> Iterator[Path]:
         """Mount; what was counted and used until the mount answers is not the scenario's."""
-        self._bench.filler.settle()
+        self._bench.filler.settle(self._part)
         command = self._tool.command(self._place)
         with daemon(command, self._place.mountpoint, env=environment()) as self._mount:
             yield self._mount.path
 
-    def timed(self, line: str, work: Callable[[], None]) -> None:
-        """Measure, with the end of the daemon as the time limit: a hung read cannot be left otherwise."""
+    def rest(self) -> None:
+        """Wait as long as this tool needs."""
+        time.sleep(self._tool.rest)
+
+    def folder(self) -> Path:
+        """Beside the cache; it goes with everything else at the end."""
+        folder = self._place.cache.with_name(self._place.cache.name + "-local")
+        folder.mkdir()
+        return folder
+
+    def timed(
+        self, line: str, work: Callable[[], Any], is_right: Callable[[Any], bool], reads: int = 0
+    ) -> None:
+        """Measure, with the end of the daemon as the time limit: a hung read cannot be left otherwise.
+
+        Raises:
+            TooSlow: the limit was over.
+            WrongAnswer: the work was done in time, and wrong.
+        """
         assert self._mount is not None
-        mount = self._mount
-        late = threading.Event()
-
-        def give_up() -> None:
-            late.set()
-            mount.process.kill()
-            unmount(mount.path)
-
         if self._counter is not None:
             self._counter.reset()
+        before = gauges.usage(self._mount.pid).cpu
+        with self._limited(line, self._mount):
+            begin = time.perf_counter()
+            answer = work()
+            seconds = time.perf_counter() - begin
+        after = gauges.usage(self._mount.pid)
+        counts = self._counter.counts if self._counter is not None else None
+        expect(is_right(answer), "another answer than the bucket's")
+        self.readings[line] = Reading(seconds, after.cpu - before, after.peak, reads, counts)
+
+    @contextlib.contextmanager
+    def _limited(self, line: str, mount: Mount) -> Iterator[None]:
+        """End the daemon when the time is over; whoever waits for it then gets an error."""
+
+        def give_up() -> None:
+            self.late = line
+            kill_family(mount.pid)
+            unmount(mount.path)
+
         watchdog = threading.Timer(self._bench.limit, give_up)
         watchdog.start()
         try:
-            before = gauges.usage(mount.pid).cpu
-            begin = time.perf_counter()
-            work()
-            seconds = time.perf_counter() - begin
+            yield
         except Exception as error:
-            if late.is_set():
+            if self.late:
                 raise TooSlow(f"over {self._bench.limit:.0f} s") from error
             raise
         finally:
             watchdog.cancel()
-        after = gauges.usage(mount.pid)
-        counts = self._counter.counts if self._counter is not None else None
-        self.readings[line] = Reading(seconds, after.cpu - before, after.peak, counts)
+            watchdog.join()
+        if self.late:
+            raise TooSlow(f"over {self._bench.limit:.0f} s")
 
     def close(self) -> None:
         """Give the space of the cache back."""
@@ -147,7 +143,7 @@ class Bench:
         self.root = root
         self.limit = limit
         self.filler = gauges.Filler(root / "filler", tree.bucket)
-        self._server_url = server_url
+        self.server_url = server_url
         self._say = say
         self._caches: Iterator[Path] = iter(())
         (root / "mnt").mkdir(parents=True, exist_ok=True)
@@ -164,73 +160,76 @@ class Bench:
         return next(self._caches)
 
     def measure(
-        self, tools: Sequence[Tool], scenarios: Sequence[str], far: float, runs: int
+        self, tools: Sequence[Tool], jobs: Sequence[Job], far: float, runs: int
     ) -> Iterator[Row]:
-        """All rows, scenario by scenario, near before far."""
-        places = [("near", 0.0), *([("far", far)] if far else [])]
-        self.make_caches(len(tools) * len(scenarios) * len(places) * (runs + 1))
-        for scenario, (place, delay) in itertools.product(scenarios, places):
-            rows = {
-                (tool.name, line): Row(line, place, tool.name)
-                for line in LINES[scenario]
-                for tool in tools
-            }
-            with ProxyProcess(self._server_url, delay) as proxy:
-                for number in range(runs):
-                    for tool in tools:
-                        self._once(rows, tool, scenario, proxy if delay else None, number)
-                if not delay:
-                    for tool in tools:
-                        self._count(rows, tool, scenario, proxy)
-            yield from rows.values()
+        """All rows, job by job.
+
+        Args:
+            tools: that take turns.
+            jobs: in this order.
+            far: round trip in seconds of the far place; 0 leaves out what is far.
+            runs: of each tool in each job.
+        """
+        wanted = [job for job in jobs if far or job.place == NEAR]
+        self.make_caches(len(tools) * len(wanted) * (runs + 1))
+        for job in wanted:
+            yield from self._job(tools, job, far if job.place == FAR else 0.0, runs)
+
+    def _job(self, tools: Sequence[Tool], job: Job, delay: float, runs: int) -> list[Row]:
+        """The rows of one scenario at one place."""
+        scenario = job.scenario
+        rows = {
+            (tool.name, line): Row(line, scenario.group, job.place, tool.name)
+            for line in scenario.lines
+            for tool in tools
+        }
+        with ProxyProcess(self.server_url, delay) as proxy:
+            for number in range(runs):
+                for tool in tools:
+                    mine = [rows[tool.name, line] for line in scenario.lines]
+                    self._once(mine, tool, job, proxy if delay else None, number)
+            if not delay:
+                for tool in tools:
+                    self._count(
+                        [rows[tool.name, line] for line in scenario.lines], tool, job, proxy
+                    )
+        return list(rows.values())
 
     def _once(
-        self,
-        rows: dict[tuple[str, str], Row],
-        tool: Tool,
-        scenario: str,
-        proxy: ProxyProcess | None,
-        number: int,
+        self, mine: list[Row], tool: Tool, job: Job, proxy: ProxyProcess | None, number: int
     ) -> None:
         """One timed run of one tool; nothing when it failed before or takes too long to repeat."""
-        mine = [rows[tool.name, line] for line in LINES[scenario]]
         known = sum(row.readings[-1].seconds for row in mine if row.readings)
         if any(row.failed for row in mine) or known > SLOW:
             return
-        run, failed = self._attempt(tool, scenario, proxy)
+        run, failed = self._attempt(tool, job, proxy)
         for row in mine:
             reading = run.readings.get(row.line)
-            if reading is None:
-                row.failed = failed
-                shown = f"failed: {failed}"
-            else:
+            if reading is not None:
                 row.readings.append(reading)
                 row.counts = counted(reading.counts) or row.counts
                 shown = f"{reading.seconds:.3f} s, cpu {reading.cpu:.2f} s"
-            self._say(f"{row.place:4} {row.line:22} {tool.name:13} run {number + 1}: {shown}")
+            else:
+                row.over = self.limit if row.line == run.late else 0.0
+                row.failed = failed if row.over or not run.late else "not run"
+                shown = f"failed: {row.failed}"
+            self._say(f"{row.place:4} {row.line:23} {tool.name:13} run {number + 1}: {shown}")
 
-    def _count(
-        self,
-        rows: dict[tuple[str, str], Row],
-        tool: Tool,
-        scenario: str,
-        proxy: ProxyProcess,
-    ) -> None:
+    def _count(self, mine: list[Row], tool: Tool, job: Job, proxy: ProxyProcess) -> None:
         """One more run through the proxy, of which only the requests are kept."""
-        mine = [rows[tool.name, line] for line in LINES[scenario]]
         if any(row.failed for row in mine):
             return
-        run, _ = self._attempt(tool, scenario, proxy)
+        run, _ = self._attempt(tool, job, proxy)
         for row in mine:
             if row.line in run.readings:
                 row.counts = counted(run.readings[row.line].counts)
 
-    def _attempt(self, tool: Tool, scenario: str, proxy: ProxyProcess | None) -> tuple[Run, str]:
+    def _attempt(self, tool: Tool, job: Job, proxy: ProxyProcess | None) -> tuple[Run, str]:
         """Run a scenario; what went wrong is a word for the table, not the end of the benchmark."""
-        run = Run(self, tool, proxy.url if proxy is not None else self._server_url, proxy)
+        run = Run(self, tool, job, proxy)
         failed = ""
         try:
-            SCENARIOS[scenario](run)
+            job.scenario.work(run)
         except Exception as error:
             failed = f"{type(error).__name__}: {error}".split("\n")[0][:200]
         finally:
@@ -238,6 +237,8 @@ class Bench:
         return run, failed
 
 
-def counted(counts: Counter[str] | None) -> dict[str, int]:
-    """The requests in the order of the table."""
-    return {name: counts[name] for name in COUNTED} if counts is not None else {}
+def kill_family(pid: int) -> None:
+    """End a daemon and what it started, at once."""
+    for member in gauges.family(pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(member, signal.SIGKILL)

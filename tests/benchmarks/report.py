@@ -1,50 +1,87 @@
 """Renders results as Markdown: ``python -m tests.benchmarks.report RESULTS.json [--into docs/performance.md]``.
 
-With ``--into`` the text between the two marker lines of the page is replaced. With ``--plot FILE.svg`` and
-matplotlib installed, a picture of the seconds.
+With ``--into`` the text between the two marker lines of the page is replaced. With ``--plots FOLDER`` a picture (SVG)
+of each group of lines is written there and shown in the page.
 """
 
 import argparse
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
+
+from tests.benchmarks.plots import Bar, Chart, draw
 
 BEGIN = "<!-- benchmark: begin -->"
 END = "<!-- benchmark: end -->"
 PLACES = {"near": "On loopback", "far": "With {delay:.0f} ms of round trip"}
+OWN = "s3mount"
+KEPT, LOCAL = "sequential, again", "local cat"
+
+NOTES = (
+    '"again" is in the same mount, "remounted" after an unmount and a mount with the same cache '
+    f'directory. "{LOCAL}" reads the same bytes from a local file in warm pages: the least that a '
+    'read can take. "wasted" is the share of the fetched bytes, listings included, beyond those '
+    "that were read."
+)
 
 Results = dict[str, Any]
 
 
-def render(results: Results) -> str:
-    """Everything between the markers."""
+def render(results: Results, pictures: dict[str, list[str]] | None = None) -> str:
+    """Everything between the markers.
+
+    Args:
+        results: of a run, as ``run.py`` writes them.
+        pictures: for each place, pictures in Markdown to show beside its table.
+    """
     parts = [heading(results)]
-    for place, title in PLACES.items():
+    for place, title in titles(results).items():
         rows = [row for row in results["rows"] if row["place"] == place]
-        if rows:
-            parts += [f"### {title.format(delay=results['far'] * 1000)}", summary(rows)]
-            parts += [details(rows)]
+        parts += [f"### {title}", *(pictures or {}).get(place, []), summary(rows)]
+        ratios = beside_local(rows)
+        parts += [text for text in (ratios, details(rows)) if text]
     return "\n\n".join(parts)
+
+
+def titles(results: Results) -> dict[str, str]:
+    """The places that were measured, and what they are called."""
+    measured = {row["place"] for row in results["rows"]}
+    delay = results["far"] * 1000
+    return {place: text.format(delay=delay) for place, text in PLACES.items() if place in measured}
 
 
 def heading(results: Results) -> str:
     """What was measured, where."""
-    machine, shape = results["machine"], results["shape"]
-    tree = f"{shape['directories'] * shape['keys_per_directory']:,} keys"
+    machine = results["machine"]
     lines = [
         f"`{results['command']}`, {results['when']}, commit `{results['commit']}`, "
         f"{machine['cores']} cores of {machine['processor']}, {machine['memory']}, "
         f"Linux {machine['kernel']}. Medians of {results['runs']} interleaved runs; what takes "
-        f"over a minute is run once. Object of {shape['large'] >> 20} MiB; {shape['random_reads']} "
-        f"random reads; `find` over {tree} in {shape['directories']:,} directories; "
-        f"{shape['small_files']:,} files of 4 KiB. Server: {results['server']}.",
+        f"over a minute is run once. {contents(results['shape'])} Server: {results['server']}.",
         "",
         *(
             f"- **{name}**: {tool['version']}" + (f" ({tool['note']})" if tool["note"] else "")
             for name, tool in results["tools"].items()
         ),
+        "",
+        NOTES,
     ]
     return "\n".join(lines)
+
+
+def contents(shape: Results) -> str:
+    """What is in the bucket."""
+    keys = shape["directories"] * shape["keys_per_directory"]
+    return (
+        f"Object of {shape['large'] >> 20} MiB; {shape['random_reads']} random reads; "
+        f"`find` and `du` over {keys:,} keys in {shape['directories']:,} directories; "
+        f"{shape['small_files']:,} small files of 4 KiB; `tar c` of {shape['archive_files']:,} "
+        f"files of 4 KiB; `cp -r` of a source tree of {shape['sources']:,} files; import of a "
+        f"Python package of {shape['modules']} modules; 8 readers of {shape['shards']} files of "
+        f"64 KiB together, or of {shape['part'] >> 20} MiB each."
+    )
 
 
 def summary(rows: list[Results]) -> str:
@@ -55,32 +92,55 @@ def summary(rows: list[Results]) -> str:
     table = [["seconds", *tools]]
     for line in lines:
         least = min((cells[line, tool].get("seconds", 1e9) for tool in tools), default=0)
+        least = 0.0 if line == LOCAL else least  # nobody's merit
         table.append([line, *(cell(cells[line, tool], least) for tool in tools)])
     return markdown(table)
 
 
 def cell(row: Results, least: float) -> str:
     """One figure, or why there is none."""
+    if row.get("over"):
+        return f"> {row['over']:.0f} s"
     if "seconds" not in row:
         return f"failed: {row.get('failed', 'no reading')}".replace("|", "/")
     text = f"{row['seconds']:.3g}" if row["seconds"] < 100 else f"{row['seconds']:.0f}"
     return f"**{text}**" if row["seconds"] <= least else text
 
 
+def beside_local(rows: list[Results]) -> str:
+    """How a second read in the same mount stands beside a local file; nothing when it was not measured."""
+    seconds = {(row["line"], row["tool"]): row["seconds"] for row in rows if "seconds" in row}
+    ratios = [
+        f"{tool} {value / seconds[LOCAL, tool]:.2g}"
+        for (line, tool), value in seconds.items()
+        if line == KEPT and (LOCAL, tool) in seconds
+    ]
+    if not ratios:
+        return ""
+    return f'"{KEPT}" in units of "{LOCAL}" (`cat` of the same bytes in a local file): {", ".join(ratios)}.'
+
+
 def details(rows: list[Results]) -> str:
     """What the seconds cost: CPU, memory, requests by kind, bytes."""
-    table = [
-        ["line", "tool", "s", "daemon CPU s", "peak MiB", "GET", "ranged", "HEAD", "LIST", "MB"]
-    ]
+    figures = ["s", "daemon CPU s", "peak MiB"]
+    table = [["line", "tool", *figures, "GET", "ranged", "HEAD", "LIST", "MB", "wasted"]]
     for row in sorted(rows, key=lambda row: [r["line"] for r in rows].index(row["line"])):
         if "seconds" not in row:
             continue
         counts = row.get("counts", {})
         requests = [str(counts.get(k, "-")) for k in ("get", "ranged_get", "head", "list")]
         moved = f"{counts['bytes_down'] / 1e6:.1f}" if counts else "-"
-        figures = [f"{row['seconds']:.3g}", f"{row['cpu']:.2f}", f"{row['peak'] / 2**20:.0f}"]
-        table.append([row["line"], row["tool"], *figures, *requests, moved])
+        costs = [f"{row['seconds']:.3g}", f"{row['cpu']:.2f}", f"{row['peak'] / 2**20:.0f}"]
+        table.append([row["line"], row["tool"], *costs, *requests, moved, wasted(row)])
     return markdown(table)
+
+
+def wasted(row: Results) -> str:
+    """The share of what was fetched that was not read; "-" where nothing was read or fetched."""
+    fetched, reads = row.get("counts", {}).get("bytes_down", 0), row.get("reads", 0)
+    if not fetched or not reads:
+        return "-"
+    return f"{max(0, fetched - reads) / fetched:.0%}"
 
 
 def markdown(table: list[list[str]]) -> str:
@@ -99,31 +159,34 @@ def put_into(page: Path, text: str, first: str = BEGIN, last: str = END) -> None
     page.write_text(f"{before}{first}\n{text}\n{last}{after}")
 
 
-def plot(results: Results, target: Path) -> None:
-    """Bars of seconds by line, one picture for each place (needs matplotlib)."""
-    from matplotlib.figure import Figure
+def charts(results: Results) -> dict[tuple[str, str], Chart]:
+    """A chart for each place and group."""
+    found: dict[tuple[str, str], Chart] = {}
+    for row in results["rows"]:
+        place = titles(results)[row["place"]]
+        chart = found.setdefault(
+            (row["place"], row["group"]),
+            Chart(f"{row['group']} {place[0].lower()}{place[1:]}", OWN, {}),
+        )
+        if row["line"] == LOCAL and row["tool"] != OWN:
+            continue  # the same for everybody
+        if "seconds" in row or "over" in row:
+            tool = "local" if row["line"] == LOCAL else row["tool"]
+            bar = Bar(tool, row.get("seconds", row.get("over")), "over" in row)
+            chart.lines.setdefault(row["line"], []).append(bar)
+    return {key: chart for key, chart in found.items() if chart.lines}
 
-    places = [place for place in PLACES if any(r["place"] == place for r in results["rows"])]
-    lines = list(dict.fromkeys(row["line"] for row in results["rows"]))
-    tools = list(results["tools"])
-    figure = Figure(figsize=(10, 4 * len(places)), layout="constrained")
-    for index, place in enumerate(places):
-        axes = figure.add_subplot(len(places), 1, index + 1)
-        cells = {
-            (row["line"], row["tool"]): row["seconds"]
-            for row in results["rows"]
-            if row["place"] == place and "seconds" in row
-        }
-        for number, tool in enumerate(tools):
-            spots = [i + 0.8 * number / len(tools) for i in range(len(lines))]
-            heights = [cells.get((line, tool), 0) for line in lines]
-            axes.bar(spots, heights, 0.8 / len(tools), label=tool, align="edge")
-        axes.set_yscale("log")
-        axes.set_ylabel("seconds")
-        axes.set_title(PLACES[place].format(delay=results["far"] * 1000))
-        axes.set_xticks([i + 0.4 for i in range(len(lines))], lines)
-        axes.legend(ncols=len(tools))
-    figure.savefig(target)
+
+def write_pictures(results: Results, folder: Path, page: Path | None) -> dict[str, list[str]]:
+    """Write every picture; for each place how the page shows them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shown: dict[str, list[str]] = {}
+    for (place, group), chart in charts(results).items():
+        target = folder / f"{place}-{re.sub('[^a-z]+', '-', group.lower())}.svg"
+        target.write_text(draw(chart))
+        link = os.path.relpath(target, page.parent if page else None)
+        shown.setdefault(place, []).append(f"![{chart.title}, seconds]({link})")
+    return shown
 
 
 def main() -> None:
@@ -131,15 +194,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("results", type=Path)
     parser.add_argument("--into", type=Path, help="a Markdown page with the two markers")
-    parser.add_argument("--plot", type=Path, help="write a picture (svg, png)")
+    parser.add_argument("--plots", type=Path, help="write pictures (SVG) into this folder")
     options = parser.parse_args()
     results = json.loads(options.results.read_text())
-    if options.plot:
-        plot(results, options.plot)
+    pictures = write_pictures(results, options.plots, options.into) if options.plots else {}
+    text = render(results, pictures)
     if options.into:
-        put_into(options.into, render(results))
+        put_into(options.into, text)
     else:
-        print(render(results))
+        print(text)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from tests.benchmarks import machine, report
 from tests.benchmarks.harness import Bench
-from tests.benchmarks.scenarios import LINES, SCENARIOS
+from tests.benchmarks.lines import SCENARIOS, chosen
 from tests.benchmarks.tools import TOOLS, installed
 from tests.benchmarks.tree import BUCKET, FULL, QUICK, Tree, checksum, prepare
 from tests.support.buckets import s3_client
@@ -32,25 +32,25 @@ def arguments() -> argparse.Namespace:
     """Parse the command line."""
     names = ", ".join(tool.name for tool in TOOLS)
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.run", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a tenth of everything, one run")
-    parser.add_argument("--only", default="", help=f"of {', '.join(SCENARIOS)}, with commas")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="a tenth of everything, one run",
+    )
+    scenarios = ", ".join(one.name for one in SCENARIOS)
+    parser.add_argument(
+        "--only",
+        default="",
+        help=f"of {scenarios}, with commas; one place of them with -near or -far behind it",
+    )
     parser.add_argument("--tools", default="", help=f"of {names}; default: what is installed")
     parser.add_argument("--runs", type=int, default=0, help="default 3, quick 1")
     parser.add_argument("--far", type=float, default=0.030, help="round trip in s; 0: near only")
-    parser.add_argument("--limit", type=float, default=300.0, help="seconds for one timed part")
+    parser.add_argument("--limit", type=float, default=300.0, help="seconds for one line")
     parser.add_argument("--endpoint", default="", help="another S3 server; it is filled first")
     parser.add_argument("--root", type=Path, default=Path("/var/tmp/s3mount-bench"))
     parser.add_argument("--output", type=Path, help="JSON")
     return parser.parse_args()
-
-
-def chosen(only: str) -> list[str]:
-    """The scenarios to run."""
-    names = [name for name in only.split(",") if name] or list(SCENARIOS)
-    wrong = [name for name in names if name not in SCENARIOS]
-    if wrong:
-        raise SystemExit(f"unknown scenario {wrong}: one of {', '.join(SCENARIOS)}")
-    return names
 
 
 @contextlib.contextmanager
@@ -119,12 +119,12 @@ def main() -> None:
     """Prepare, measure, print."""
     options = arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is unmounted
-    tools, scenarios = installed(options.tools), chosen(options.only)
+    tools, jobs = installed(options.tools), chosen(options.only)
     shape = QUICK if options.quick else FULL
     runs = options.runs or (1 if options.quick else 3)
     root = options.root / ("quick" if options.quick else "full")
     root.mkdir(parents=True, exist_ok=True)
-    say(f"preparing {root} ({', '.join(line for name in scenarios for line in LINES[name])})")
+    say(f"preparing {root} ({', '.join(f'{job.scenario.name}-{job.place}' for job in jobs)})")
     tree = prepare(root, shape)
     with (
         alone(options.root),
@@ -132,7 +132,7 @@ def main() -> None:
         scratch(root) as folder,
     ):
         bench = Bench(tree, server.url, folder, limit=options.limit, say=say)
-        rows = [row.as_json() for row in bench.measure(tools, scenarios, options.far, runs)]
+        rows = [row.as_json() for row in bench.measure(tools, jobs, options.far, runs)]
     results = {
         "command": " ".join(["python -m tests.benchmarks.run", *sys.argv[1:]]),
         "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"),

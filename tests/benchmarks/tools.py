@@ -42,6 +42,7 @@ class Tool:
         arguments: everything behind the executable.
         version: arguments that print the version.
         note: what is special about these options.
+        rest: seconds from the last close to an unmount after which the cache is to be used again.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Tool:
     arguments: Callable[[Place], list[str]]
     version: tuple[str, ...] = ("--version",)
     note: str = ""
+    rest: float = 1.0
 
     def command(self, place: Place) -> list[str]:
         """The whole command line."""
@@ -137,22 +139,33 @@ def mount_s3(place: Place) -> list[str]:
 
 
 def geesefs(place: Place) -> list[str]:
-    return ["-f", "--endpoint", place.url, "-o", "ro", place.bucket, str(place.mountpoint)]
+    return [
+        *("-f", "--endpoint", place.url, "--region", REGION, "-o", "ro"),
+        *("--cache", str(place.cache), "--cache-to-disk-hits", "1"),
+        *(place.bucket, str(place.mountpoint)),
+    ]
 
 
 def goofys(place: Place) -> list[str]:
     return ["-f", "--endpoint", place.url, "-o", "ro", place.bucket, str(place.mountpoint)]
 
 
+# rclone writes down which ranges its disk cache holds five seconds after the last read, and would be shown without a
+# cache otherwise.
+RCLONE_REST = 8.0
 RCLONE = program("rclone") if os.path.exists(program("rclone")) else shutil.which("rclone")
 TOOLS = (
     Tool("s3mount", sys.executable, s3mount, ("-m", "s3mount", "--version"), "defaults"),
     Tool("rclone", RCLONE, rclone, ("version",), "defaults: no disk cache"),
-    Tool("rclone-tuned", RCLONE, rclone_tuned, ("version",), "disk cache, 4 streams of 4 MiB"),
+    Tool(
+        *("rclone-tuned", RCLONE, rclone_tuned, ("version",)),
+        note="disk cache, 4 streams of 4 MiB",
+        rest=RCLONE_REST,
+    ),
     Tool("s3fs", shutil.which("s3fs"), s3fs, note="defaults: no disk cache"),
     Tool("s3fs-tuned", shutil.which("s3fs"), s3fs_tuned, note="disk cache, 16 parallel parts"),
     Tool("mount-s3", shutil.which("mount-s3"), mount_s3, note="with a disk cache"),
-    Tool("geesefs", shutil.which("geesefs"), geesefs),
+    Tool("geesefs", shutil.which("geesefs"), geesefs, note="with a disk cache"),
     Tool("goofys", shutil.which("goofys"), goofys),
 )
 
