@@ -16,6 +16,8 @@ codes or HTTP. Each edge translates once: ``fuse/errnos.py`` to an errno, ``cli/
         ├── CredentialsMissing   no source of credentials has any
         ├── CredentialsExpired   the token is too old, and renewing it did not help (yet)
         ├── ObjectChanged        412: the key now holds another version
+        ├── AlreadyExists        412: there is an object, and only an absent one was to be written
+        ├── SourceChanged        the local file changed while it was being sent
         ├── ObjectArchived       the bytes are in an archive tier and were not restored
         ├── Throttled            429, 503 SlowDown
         ├── ServerFault          5xx
@@ -113,6 +115,14 @@ class CredentialsExpired(StoreError):
 
 class ObjectChanged(StoreError):
     """The key now holds another version than the one that was asked for."""
+
+
+class AlreadyExists(StoreError):
+    """There is an object under the key, and it was to be written only where there is none."""
+
+
+class SourceChanged(StoreError):
+    """The local file changed while it was being sent, so what was sent is no version of it."""
 
 
 class ObjectArchived(StoreError):

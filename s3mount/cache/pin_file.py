@@ -123,11 +123,16 @@ def read(
         end = max(start, _HEAD_SIZE)
         file.seek(end)
         while end < known.size:
-            lines = [line for line in islice(file, count) if line.endswith(b"\n")]
-            if not lines:
+            lines = list(islice(file, count))
+            is_torn = bool(lines) and not lines[-1].endswith(b"\n")
+            if is_torn:
+                lines.pop()
+            if lines:
+                end += sum(map(len, lines))
+                yield [oid for line in lines if (oid := _parse(line)) is not None], end
+            # Behind a torn line its rest may come any moment, and would be taken for a line of its own.
+            if is_torn or not lines:
                 return
-            end += sum(map(len, lines))
-            yield [oid for line in lines if (oid := _parse(line)) is not None], end
 
 
 def _head(tag: str) -> bytes:

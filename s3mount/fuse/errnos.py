@@ -18,6 +18,8 @@ ERRNOS: dict[type[errors.S3MountError], int] = {
     errors.CredentialsMissing: errno.ENOKEY,
     errors.CredentialsExpired: errno.EKEYEXPIRED,
     errors.ObjectChanged: errno.ESTALE,
+    errors.AlreadyExists: errno.EEXIST,
+    errors.SourceChanged: errno.ETXTBSY,
     errors.ObjectArchived: errno.ENODATA,
     errors.Throttled: errno.EBUSY,
     errors.ServerFault: errno.EREMOTEIO,

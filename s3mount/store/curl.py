@@ -111,6 +111,7 @@ class CurlLoop:
                 self._multi.remove_handle(easy)
             # Easy handles go before the multi handle: the other order leaves libcurl with dangling pointers.
             easy.close()
+            handle.release()
         self._multi.close()
         self._epoll.close()
         self._handles.clear()
@@ -150,6 +151,7 @@ class CurlLoop:
     def _retire(self, handle: CurlHandle) -> None:
         self._multi.remove_handle(handle.easy)
         handle.added = False
+        handle.release()
         self._idle.append(handle)
 
     def _watch(self, event: int, fd: int, _multi: object, _data: object) -> None:

@@ -12,8 +12,14 @@ from typing import Any, NamedTuple, Protocol
 
 import pycurl
 
+from s3mount.store.bodies import Body, Reader
+
 _RECEIVE_BUFFER = 512 * 1024
 """Bytes: beyond this a socket read no longer gets cheaper, far beyond it the buffer falls out of the CPU's cache."""
+
+
+_OWN_METHODS = frozenset({"GET", "HEAD", "PUT"})
+"""Those that libcurl sends by itself; the others are named to it."""
 
 
 class CurlFailure(NamedTuple):
@@ -44,15 +50,24 @@ class CurlOptions(NamedTuple):
 
 
 class Transfer(Protocol):
-    """One HTTP GET: what is asked for, and who is told of the reply.
+    """One HTTP request: what is asked for, and who is told of the reply.
 
     Attributes:
         url: sent as it is, dots and doubled slashes included.
         header_lines: ``name:value``, beside those that libcurl adds.
+        method: ``GET``, ``HEAD``, ``PUT``, ``POST`` or ``DELETE``.
+        payload: what is sent; None for a request without a body. Its end must be as far away as it says.
+        rewinds: whether libcurl may send it once more where a connection that was kept turns out to be dead.
+        quiet_time: seconds without a byte that are no stall; 0 for what `CurlOptions` says.
     """
 
     url: str
     header_lines: list[str]
+
+    method: str
+    payload: Body | None
+    rewinds: bool
+    quiet_time: float
 
     def head(self, status: int, headers: dict[str, str]) -> None:
         """Status and headers (names in lower case), once, before the first byte. May raise: then ``over`` follows."""
@@ -76,7 +91,19 @@ class Progress:
 class CurlHandle:
     """One reused easy handle and what it holds of the transfer under way."""
 
-    __slots__ = ("_enough", "_error", "_lines", "_progress", "_told", "added", "easy", "transfer")
+    __slots__ = (
+        "_enough",
+        "_error",
+        "_lines",
+        "_method",
+        "_progress",
+        "_reader",
+        "_stall_time",
+        "_told",
+        "added",
+        "easy",
+        "transfer",
+    )
 
     def __init__(self, progress: Progress) -> None:
         self.easy = pycurl.Curl()
@@ -87,6 +114,9 @@ class CurlHandle:
         self._told = False
         self._enough = False
         self._error: BaseException | None = None
+        self._method = "GET"
+        self._stall_time = 0
+        self._reader: Reader | None = None
 
     def set_up(self, options: CurlOptions, on_socket: Callable[[int, int], int]) -> None:
         """Set what all transfers share; ``on_socket`` is called for every socket that is opened."""
@@ -100,11 +130,14 @@ class CurlHandle:
         setopt(pycurl.CONNECTTIMEOUT_MS, math.ceil(options.connect_timeout * 1000))
         # libcurl takes the mean of some five seconds: a stall after fast bytes is noticed that much later.
         setopt(pycurl.LOW_SPEED_LIMIT, 1)
-        setopt(pycurl.LOW_SPEED_TIME, max(1, math.ceil(options.stall_timeout)))
+        self._stall_time = max(1, math.ceil(options.stall_timeout))
+        setopt(pycurl.LOW_SPEED_TIME, self._stall_time)
         setopt(pycurl.USERAGENT, "s3mount")
         setopt(pycurl.SOCKOPTFUNCTION, on_socket)
         setopt(pycurl.HEADERFUNCTION, self._lines.append)
         setopt(pycurl.WRITEFUNCTION, self._write)
+        setopt(pycurl.READFUNCTION, self._read)
+        setopt(pycurl.SEEKFUNCTION, self._seek)
         if options.ca_path:
             path_kind = pycurl.CAPATH if os.path.isdir(options.ca_path) else pycurl.CAINFO
             setopt(path_kind, options.ca_path)
@@ -118,6 +151,56 @@ class CurlHandle:
         self.added = True
         self.easy.setopt(pycurl.URL, transfer.url)
         self.easy.setopt(pycurl.HTTPHEADER, transfer.header_lines)
+        if transfer.method != "GET" or self._method != "GET":
+            self._shape(transfer)
+
+    def _shape(self, transfer: Transfer) -> None:
+        """Set what GETs have in common and other methods have not."""
+        setopt: Any = self.easy.setopt
+        method, payload = transfer.method, transfer.payload
+        if method != self._method:
+            self._method = method
+            # This takes back what any other method has set.
+            setopt(pycurl.HTTPGET, 1)
+            self.easy.unsetopt(pycurl.CUSTOMREQUEST)
+            setopt(pycurl.LOW_SPEED_TIME, self._stall_time)
+            if method == "HEAD":
+                setopt(pycurl.NOBODY, 1)
+            elif payload is not None:
+                setopt(pycurl.UPLOAD, 1)
+            if method not in _OWN_METHODS:
+                setopt(pycurl.CUSTOMREQUEST, method)
+        if payload is not None:
+            setopt(pycurl.INFILESIZE_LARGE, payload.size)
+        if method != "GET":
+            setopt(pycurl.LOW_SPEED_TIME, max(self._stall_time, math.ceil(transfer.quiet_time)))
+
+    def _read(self, size: int) -> bytes | int:
+        """Called by libcurl for bytes to send."""
+        transfer = self.transfer
+        if transfer is None or transfer.payload is None:
+            return int(pycurl.READFUNC_ABORT)
+        try:
+            if self._reader is None:
+                self._reader = transfer.payload.open()
+            return self._reader.read(size)
+        except BaseException as error:
+            self._error = error
+            return int(pycurl.READFUNC_ABORT)
+
+    def _seek(self, offset: int, origin: int) -> int:
+        """Called by libcurl to begin the body anew."""
+        transfer = self.transfer
+        if transfer is None or not transfer.rewinds or offset or origin:
+            return int(pycurl.SEEKFUNC_CANTSEEK)
+        self.release()
+        return int(pycurl.SEEKFUNC_OK)
+
+    def release(self) -> None:
+        """Let go of the body."""
+        if self._reader is not None:
+            reader, self._reader = self._reader, None
+            reader.close()
 
     def _write(self, chunk: bytes) -> int | None:
         """Called by libcurl with bytes of the body; -1 stops the transfer."""

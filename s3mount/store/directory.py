@@ -24,7 +24,18 @@ from s3mount.errors import (
 )
 from s3mount.metrics import Counters
 from s3mount.store.bell import Bell
-from s3mount.store.interface import Get, Head, ListPage, ObjectMeta, Page, Receiver, Request
+from s3mount.store.directory_draft import etag_of, is_temporary
+from s3mount.store.directory_writing import DirectoryWriter
+from s3mount.store.interface import (
+    Get,
+    Head,
+    ListPage,
+    ObjectMeta,
+    Page,
+    Receiver,
+    Request,
+    key_of,
+)
 from s3mount.store.paging import byte_order, fold_page
 
 KEPT_WALKS = 16
@@ -51,6 +62,7 @@ class DirectoryStore:
             raise NotFound(f"{root} is not a directory", hint="Name a directory that exists.")
         self._pending: deque[tuple[Request, Receiver]] = deque()
         self._bell = Bell()
+        self._writer = DirectoryWriter(self.root)
         self._walks: dict[tuple[str, str, str], Iterator[str]] = {}
 
     @property
@@ -82,7 +94,7 @@ class DirectoryStore:
         except OSError as error:
             receiver.done(_translate(error, request))
         except Exception as error:
-            receiver.done(as_store_error(error, request.key if isinstance(request, Get) else ""))
+            receiver.done(as_store_error(error, key_of(request)))
         else:
             receiver.done(None)
 
@@ -96,15 +108,19 @@ class DirectoryStore:
     def close(self) -> None:
         """Give the wake-up descriptor back."""
         self._pending.clear()
+        self._writer.close()
         self._bell.close()
 
     def _answer(self, request: Request, receiver: Receiver) -> None:
         if isinstance(request, ListPage):
             self.counters.add("requests.list")
             receiver.page(self._page(request))
-        else:
+        elif isinstance(request, Get):
             self.counters.add("requests.get")
             self._send(request, receiver)
+        else:
+            self.counters.add("requests.write")
+            receiver.answer(self._writer.write(request))
 
     def _page(self, request: ListPage) -> Page:
         keys = None
@@ -147,6 +163,7 @@ class DirectoryStore:
             names = [
                 entry.name + "/" if entry.is_dir(follow_symlinks=False) else entry.name
                 for entry in entries
+                if not is_temporary(entry.name)
             ]
         return sorted(names, key=byte_order)
 
@@ -159,7 +176,7 @@ class DirectoryStore:
             return ObjectMeta(key, 0, "", status.st_mtime_ns)
         if not S_ISREG(status.st_mode):
             return None
-        return ObjectMeta(key, status.st_size, _etag(status), status.st_mtime_ns)
+        return ObjectMeta(key, status.st_size, etag_of(status), status.st_mtime_ns)
 
     def _path(self, key: str) -> str:
         parts = key.removesuffix("/").split("/") if key else []
@@ -181,13 +198,13 @@ class DirectoryStore:
             before = os.fstat(descriptor)
             if not S_ISREG(before.st_mode) or request.key.endswith("/"):
                 raise NotFound("not a file", key=request.key)
-            if request.etag and request.etag != _etag(before):
+            if request.etag and request.etag != etag_of(before):
                 raise ObjectChanged("the file was changed", key=request.key)
-            receiver.head(Head(_etag(before), before.st_size))
+            receiver.head(Head(etag_of(before), before.st_size))
             for start in range(request.start, request.stop, CHUNK):
                 chunk = os.pread(descriptor, min(CHUNK, request.stop - start), start)
                 # A writer that changes the file in place shows in its time or size; bytes read before that are good.
-                if _etag(os.fstat(descriptor)) != _etag(before):
+                if etag_of(os.fstat(descriptor)) != etag_of(before):
                     raise ObjectChanged("the file was changed", key=request.key)
                 if len(chunk) != min(CHUNK, request.stop - start):
                     raise BadBody("the file is shorter than its size", key=request.key)
@@ -212,12 +229,8 @@ def _take_page(
     return page, chain(last_read, keys)
 
 
-def _etag(status: os.stat_result) -> str:
-    return f"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}"
-
-
 def _translate(error: OSError, request: Request) -> StoreError:
-    key = request.key if isinstance(request, Get) else request.prefix
+    key = key_of(request)
     text = os.strerror(error.errno or 0)
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG):
         return NotFound(text, key=key)

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from s3mount.errors import BadBody, ObjectChanged, StoreError, UnexpectedReply, as_store_error
+from s3mount.store.bodies import Body
 from s3mount.store.curl_handle import CurlFailure
-from s3mount.store.interface import Get, Head, ListPage, Receiver
+from s3mount.store.interface import Get, Head, ListPage, Receiver, Request
 from s3mount.store.listing_xml import parse_page, plain_etag
 from s3mount.store.s3_errors import error_of_curl, error_of_reply
 from s3mount.store.signing import AccessKey
@@ -38,12 +39,18 @@ class Exchange:
         moved: it was sent again because the bucket is in another region.
         asked_restore_status: it carried a header that some servers refuse.
         plainer: it was sent again without that header.
+        counter: the name under which it is counted.
     """
 
+    method: str = "GET"
+    payload: Body | None = None
+    rewinds: bool = False
+    quiet_time: float = 0.0
+    counter = "requests.get"
     listing = False
     limit = _ERROR_BODY_LIMIT
 
-    def __init__(self, request: Get | ListPage, receiver: Receiver, settle: Settle) -> None:
+    def __init__(self, request: Request, receiver: Receiver, settle: Settle) -> None:
         self.request = request
         self.receiver = receiver
         self.url = ""
@@ -159,6 +166,7 @@ class GetExchange(Exchange):
 class ListExchange(Exchange):
     """A ListPage: the reply is kept and parsed at its end."""
 
+    counter = "requests.list"
     listing = True
     limit = _LIST_BODY_LIMIT
 

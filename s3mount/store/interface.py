@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 
 from s3mount.errors import StoreError
 from s3mount.metrics import Counters
+from s3mount.store.writing import Answer, Write
 
 MOST_ENTRIES = 1000
 """Keys and common prefixes in a page: the most that S3 gives."""
@@ -110,15 +111,21 @@ class ListPage:
     max_age: float = 0.0
 
 
-Request = Get | ListPage
+Request = Get | ListPage | Write
+
+
+def key_of(request: Request) -> str:
+    """The key that a request is about, or the prefix."""
+    return request.prefix if isinstance(request, ListPage) else request.key
 
 
 class Receiver(Protocol):
     """Who is told what becomes of one request. Called only from ``poll``.
 
     Order: for a Get ``head`` once, ``data`` any number of times, ``done`` once; for a ListPage ``page`` once, ``done``
-    once. After an error only ``done``. The bytes of all ``data`` calls are those of ``start`` to ``stop`` in order:
-    the store has checked status, ETag and range before ``head``, and the length before ``done(None)``.
+    once; for all others ``answer`` once, ``done`` once. After an error only ``done``. The bytes of all ``data`` calls
+    are those of ``start`` to ``stop`` in order: the store has checked status, ETag and range before ``head``, and the
+    length before ``done(None)``.
     """
 
     def head(self, head: Head) -> None:
@@ -130,6 +137,9 @@ class Receiver(Protocol):
     def page(self, page: Page) -> None:
         """The page of a listing."""
 
+    def answer(self, answer: Answer) -> None:
+        """What a write has come to, or what a Look has seen."""
+
     def done(self, error: StoreError | None) -> None:
         """The request is over; None when everything came."""
 
@@ -139,7 +149,7 @@ class Store(Protocol):
 
     @property
     def counters(self) -> Counters:
-        """``requests.get`` and ``requests.list`` as they were sent, tries included; ``bytes.received``."""
+        """``requests.get``, ``.list`` and ``.write`` as they were sent, tries included; ``bytes.received``."""
 
     @property
     def identity(self) -> str:

@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections import deque
 from dataclasses import dataclass, field
 
-from s3mount.errors import NotFound, ObjectArchived, ObjectChanged, as_store_error
+from s3mount.errors import AlreadyExists, NotFound, ObjectArchived, ObjectChanged, as_store_error
 from s3mount.metrics import Counters
 from s3mount.store.interface import (
     ARCHIVE_CLASSES,
@@ -22,8 +22,11 @@ from s3mount.store.interface import (
     Page,
     Receiver,
     Request,
+    key_of,
 )
+from s3mount.store.memory_writing import MemoryWriter
 from s3mount.store.paging import byte_order, fold_page
+from s3mount.store.writing import Metadata
 
 CHUNK = 256 * 1024
 """Bytes a receiver is given at a time, as a network would."""
@@ -33,6 +36,8 @@ CHUNK = 256 * 1024
 class _Stored:
     meta: ObjectMeta
     body: bytes
+    content_type: str = ""
+    metadata: Metadata = ()
 
 
 @dataclass(slots=True)
@@ -52,6 +57,7 @@ class MemoryStore:
     def __init__(self, name: str = "memory") -> None:
         self.name = name
         self.counters = Counters()
+        self.writer = MemoryWriter(self)
         self._objects: dict[str, _Stored] = {}
         self._order: list[bytes] = []
         self._lock = threading.Lock()
@@ -70,15 +76,31 @@ class MemoryStore:
         """As a source would be written."""
         return f"memory://{self.name}"
 
-    def put(self, key: str, body: bytes = b"", *, storage_class: str = "STANDARD") -> ObjectMeta:
-        """Store an object, as a PUT from anywhere does; each put is one second after the last."""
+    def put(
+        self,
+        key: str,
+        body: bytes = b"",
+        *,
+        storage_class: str = "STANDARD",
+        content_type: str = "",
+        metadata: Metadata = (),
+        if_absent: bool = False,
+        etag: str = "",
+    ) -> ObjectMeta:
+        """Store an object, as a PUT from anywhere does; each put is one second after the last.
+
+        Raises:
+            AlreadyExists: there is one, and ``if_absent`` was asked for.
+        """
         with self._lock:
+            if if_absent and key in self._objects:
+                raise AlreadyExists(f"there is an object {key!r} already", key=key, status=412)
             self._clock_ns += 1_000_000_000
-            etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
+            etag = etag or hashlib.md5(body, usedforsecurity=False).hexdigest()
             meta = ObjectMeta(key, len(body), etag, self._clock_ns, storage_class)
             if key not in self._objects:
                 self._order.insert(bisect_left(self._order, byte_order(key)), byte_order(key))
-            self._objects[key] = _Stored(meta, body)
+            self._objects[key] = _Stored(meta, body, content_type, metadata)
             return meta
 
     def delete(self, key: str) -> None:
@@ -86,6 +108,11 @@ class MemoryStore:
         with self._lock:
             if self._objects.pop(key, None) is not None:
                 del self._order[bisect_left(self._order, byte_order(key))]
+
+    def stored(self, key: str) -> _Stored | None:
+        """What is kept under a key."""
+        with self._lock:
+            return self._objects.get(key)
 
     def restore(self, key: str) -> None:
         """Make an archived object readable, as a restore request does after some hours."""
@@ -136,11 +163,14 @@ class MemoryStore:
             if isinstance(request, ListPage):
                 self.counters.add("requests.list")
                 receiver.page(self._page(request))
-            else:
+            elif isinstance(request, Get):
                 self.counters.add("requests.get")
                 self._send(request, pending)
+            else:
+                self.counters.add("requests.write")
+                receiver.answer(self.writer.write(request))
         except Exception as error:
-            receiver.done(as_store_error(error, request.key if isinstance(request, Get) else ""))
+            receiver.done(as_store_error(error, key_of(request)))
         else:
             if not pending.cancelled:
                 receiver.done(None)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from s3mount.errors import NoSuchBucket, StoreError, StoreTimeout
 from s3mount.store.interface import Head, ListPage, Page, StoreSettings
 from s3mount.store.s3 import S3Store
+from s3mount.store.writing import Answer
 
 _LIMIT = 10.0
 """Seconds: a person waits for this; longer than one connect timeout, shorter than patience."""
@@ -74,6 +75,9 @@ class _Answer:
 
     def page(self, page: Page) -> None:
         self.listed = page
+
+    def answer(self, answer: Answer) -> None:
+        """A listing has none."""
 
     def done(self, error: StoreError | None) -> None:
         self.is_over = True

@@ -15,10 +15,11 @@ from s3mount.store.curl import CurlLoop
 from s3mount.store.curl_handle import CurlOptions
 from s3mount.store.endpoint import EndpointResolver
 from s3mount.store.exchange import Exchange, GetExchange, ListExchange
-from s3mount.store.interface import Get, Receiver, Request, StoreSettings
+from s3mount.store.interface import Get, ListPage, Receiver, Request, StoreSettings
 from s3mount.store.s3_errors import means_bad_credentials, region_named
-from s3mount.store.s3_request import headers_of, target_of
+from s3mount.store.s3_request import PAYER, headers_of, target_of
 from s3mount.store.signing import Signer
+from s3mount.store.write_exchange import Manners, WriteExchange
 
 _MOVED_STATUSES = frozenset({301, 302, 307, 308, 400, 403})
 """With these S3 and its imitations answer a request that was signed for, or sent to, another region."""
@@ -30,7 +31,7 @@ class S3Store:
     """One bucket behind one endpoint.
 
     Attributes:
-        counters: ``requests.get`` and ``requests.list`` as sent, ``bytes.received``, ``connections.opened``.
+        counters: ``requests.get``, ``.list`` and ``.write`` as sent, ``bytes.received``, ``connections.opened``.
         credentials: None when requests are not signed.
         endpoint: where requests go now.
     """
@@ -62,6 +63,8 @@ class S3Store:
         self._exchanges: dict[int, Exchange] = {}
         self._unsendable: deque[tuple[Exchange, StoreError]] = deque()
         self._knows_restore_status = True
+        # Of AWS it is known; its identity has no address in it.
+        self._manners = Manners(takes_condition="://" not in self.endpoint.identity)
         self._loop = CurlLoop(
             CurlOptions(
                 connections=settings.connections,
@@ -90,8 +93,10 @@ class S3Store:
         exchange: Exchange
         if isinstance(request, Get):
             exchange = GetExchange(request, receiver, self._settle)
-        else:
+        elif isinstance(request, ListPage):
             exchange = ListExchange(request, receiver, self._settle)
+        else:
+            exchange = WriteExchange(request, receiver, self._settle, self._manners)
         self._exchanges[id(receiver)] = exchange
         self._send(exchange)
 
@@ -134,10 +139,13 @@ class S3Store:
             unknown = NotFound(f"no store can hold the key {exchange.key!r}", key=exchange.key)
             self._unsendable.append((exchange, unknown))
         else:
-            self.counters.add("requests.list" if exchange.listing else "requests.get")
+            self.counters.add(exchange.counter)
             self._loop.submit(exchange)
 
     def _sign(self, exchange: Exchange) -> None:
+        if isinstance(exchange, WriteExchange):
+            self._sign_write(exchange)
+            return
         endpoint = self.endpoint
         path, query = target_of(exchange.request)
         path = endpoint.path + path
@@ -160,6 +168,34 @@ class S3Store:
         exchange.header_lines = self._signer.sign(
             endpoint.host, path, query, headers, access, second
         )
+
+    def _sign_write(self, exchange: WriteExchange) -> None:
+        endpoint = self.endpoint
+        spelled, payload = exchange.spelled(
+            self._bucket, secure=endpoint.origin.startswith("https:")
+        )
+        path = endpoint.path + spelled.path
+        if self._settings.requester_pays:
+            spelled.headers.append(PAYER)
+        exchange.endpoint_url = endpoint.url
+        exchange.bucket = self._bucket
+        exchange.region = endpoint.region
+        exchange.url = f"{endpoint.origin}{path}?{spelled.query}".removesuffix("?")
+        lines = [f"{name}:{value}" for name, value in spelled.headers]
+        if self.credentials is not None:
+            exchange.access = access = self.credentials.current()
+            second = int(time.clock_gettime(time.CLOCK_REALTIME))
+            lines = self._signer.sign(
+                endpoint.host,
+                path,
+                spelled.query,
+                spelled.headers,
+                access,
+                second,
+                method=spelled.method,
+                payload=payload,
+            )
+        exchange.header_lines = lines + exchange.transport_lines()
 
     def _tell_unsendable(self) -> None:
         # Receivers may submit again from their `done`: those wait for the next poll.
@@ -203,7 +239,9 @@ class S3Store:
         return True
 
     def _goes_plainer(self, exchange: Exchange, error: StoreError) -> bool:
-        """Whether the server may have refused the header that asks for restore status."""
+        """Whether the server may have refused a header that can be left out."""
+        if isinstance(exchange, WriteExchange):
+            return exchange.goes_on(error)
         if not exchange.asked_restore_status or exchange.plainer:
             return False
         if exchange.status not in _HEADER_REFUSED_STATUSES or type(error) is not UnexpectedReply:

@@ -40,6 +40,11 @@ _SECRET_HINT = (
 )
 _CLOCK_HINT = "set this machine's clock: S3 takes signatures of the last 15 minutes only"
 _READ_HINT = "the policy must allow s3:GetObject on this key (and s3:ListBucket, or a missing key is 403 too)"
+_POLICY_HINTS = {
+    "PUT": "the policy must allow s3:PutObject on this key",
+    "POST": "the policy must allow s3:PutObject on this key",
+    "DELETE": "the policy must allow s3:DeleteObject on this key",
+}
 _LIST_HINT = "the policy must allow s3:ListBucket on this bucket and prefix"
 _KMS_HINT = (
     "the object is encrypted with a KMS key: its policy must allow kms:Decrypt to these credentials"
@@ -75,6 +80,12 @@ _BY_CODE: dict[str, _Rule] = {
     "BandwidthLimitExceeded": (Throttled, ""),
     "ServiceUnavailable": (Throttled, ""),
     "InternalError": (ServerFault, ""),
+    "ConditionalRequestConflict": (ServerFault, ""),
+    "OperationAborted": (ServerFault, ""),
+    "NoSuchUpload": (NotFound, ""),
+    "BadDigest": (BadBody, ""),
+    "IncompleteBody": (BadBody, ""),
+    "XAmzContentSHA256Mismatch": (BadBody, ""),
     "RequestTimeout": (StoreTimeout, ""),
     "AuthorizationHeaderMalformed": (UnexpectedReply, _REGION_HINT),
     "PermanentRedirect": (UnexpectedReply, _REGION_HINT),
@@ -149,6 +160,7 @@ def error_of_reply(
     key: str,
     listing: bool = False,
     bucket: str = "",
+    verb: str = "GET",
 ) -> StoreError:
     """What a reply that is not a success means.
 
@@ -159,12 +171,15 @@ def error_of_reply(
         key: what was asked for: a key, or the prefix of a listing.
         listing: whether a listing was asked for; there is no "no such key" then.
         bucket: that was asked, for messages of listings, where a prefix alone says too little.
+        verb: the method of HTTP, where it was no listing.
     """
     told = parse_error_body(body)
     kind, hint = _rule_of(status, told, listing=listing)
+    if hint.startswith(_READ_HINT) and verb in _POLICY_HINTS:
+        hint = _POLICY_HINTS[verb]
     words = " ".join(word for word in (str(status), told.code) if word)
     listed = f"s3://{bucket}/{key}" if bucket else key
-    what = f"LIST {listed!r}" if listing else f"GET {key!r}"
+    what = f"LIST {listed!r}" if listing else f"{verb} {key!r}"
     message = f"{what}: {words}: {told.message}" if told.message else f"{what}: {words}"
     region = headers.get("x-amz-bucket-region", "") or told.region
     if hint == _REGION_HINT and region:
@@ -236,6 +251,7 @@ _UNREACHABLE_CODES = frozenset(
         pycurl.E_OPERATION_TIMEDOUT,
         pycurl.E_GOT_NOTHING,
         pycurl.E_SEND_ERROR,
+        pycurl.E_SEND_FAIL_REWIND,
         pycurl.E_RECV_ERROR,
         _E_PROXY,
         pycurl.E_INTERFACE_FAILED,

@@ -1,4 +1,6 @@
-"""How a request is spelled in HTTP: path, query and headers; signing and sending come after.
+"""How a read is spelled in HTTP: path, query and headers; signing and sending come after.
+
+For writes see `write_spelling`.
 
 Keys are percent-encoded byte for byte: a leading ``/``, ``//``, ``..``, ``+`` and bytes that are no UTF-8 name other
 objects when anything is tidied up.
@@ -10,7 +12,7 @@ from s3mount.store.interface import Get, ListPage, Request
 
 _KEY_SAFE = "/-_.~"
 _QUERY_SAFE = "-_.~"
-_PAYER = ("x-amz-request-payer", "requester")
+PAYER = ("x-amz-request-payer", "requester")
 _RESTORE_STATUS = ("x-amz-optional-object-attributes", "RestoreStatus")
 _CHECKSUM_MODE = ("x-amz-checksum-mode", "ENABLED")
 
@@ -22,10 +24,20 @@ def target_of(request: Request) -> tuple[str, str]:
         UnicodeEncodeError: a key with a surrogate that stands for no byte.
     """
     if isinstance(request, Get):
-        path = "/" + quote(request.key.encode("utf-8", "surrogateescape"), _KEY_SAFE)
+        path = path_of(request.key)
         version = quote(request.version_id, _QUERY_SAFE)
         return path, f"versionId={version}" if version else ""
+    assert isinstance(request, ListPage)
     return "/", _list_query(request)
+
+
+def path_of(key: str) -> str:
+    """The path of an object below its bucket, percent-encoded.
+
+    Raises:
+        UnicodeEncodeError: a key with a surrogate that stands for no byte.
+    """
+    return "/" + quote(key.encode("utf-8", "surrogateescape"), _KEY_SAFE)
 
 
 def headers_of(
@@ -36,7 +48,7 @@ def headers_of(
     if isinstance(request, ListPage) and restore_status:
         headers.append(_RESTORE_STATUS)
     if requester_pays:
-        headers.append(_PAYER)
+        headers.append(PAYER)
     return headers
 
 

@@ -8,11 +8,12 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from s3mount.errors import NotFound, ObjectChanged, StoreError, UnexpectedReply
+from s3mount.errors import AccessDenied, NotFound, ObjectChanged, StoreError, UnexpectedReply
 from s3mount.metrics import Counters
 from s3mount.store.interface import Get, Head, ListPage, Page, Receiver, Request, Store
 from s3mount.store.late import LateStore
 from s3mount.store.manifest import BadManifest, Manifest
+from s3mount.store.writing import Answer, Write
 
 
 class SnapshotStore:
@@ -33,6 +34,7 @@ class SnapshotStore:
         self._manifest = manifest
         self._inner = LateStore(open_inner, manifest.identity, manifest.facts["source"])
         self._lists: deque[tuple[ListPage, Receiver]] = deque()
+        self._refused: deque[tuple[Write, Receiver]] = deque()
         self._answering: Receiver | None = None
         self._gets: dict[int, _PinnedGet] = {}
 
@@ -55,6 +57,8 @@ class SnapshotStore:
         """Begin a request."""
         if isinstance(request, ListPage):
             self._lists.append((request, receiver))
+        elif not isinstance(request, Get):
+            self._refused.append((request, receiver))
         else:
             self._gets[id(receiver)] = pinned = _PinnedGet(
                 request, receiver, self._try_version, self._over
@@ -64,6 +68,7 @@ class SnapshotStore:
     def cancel(self, receiver: Receiver) -> None:
         """Forget a request."""
         self._lists = deque(entry for entry in self._lists if entry[1] is not receiver)
+        self._refused = deque(entry for entry in self._refused if entry[1] is not receiver)
         if self._answering is receiver:
             self._answering = None
         pinned = self._gets.pop(id(receiver), None)
@@ -74,6 +79,10 @@ class SnapshotStore:
         """Answer the oldest listing, and let the inner store go on."""
         if self._lists:
             self._answer(*self._lists.popleft())
+            timeout = 0.0
+        if self._refused:
+            request, receiver = self._refused.popleft()
+            receiver.done(self._refusal(request.key))
             timeout = 0.0
         self._inner.poll(timeout)
 
@@ -88,9 +97,14 @@ class SnapshotStore:
     def close(self) -> None:
         """Close the file and the inner store."""
         self._lists.clear()
+        self._refused.clear()
         self._gets.clear()
         self._inner.close()
         self._manifest.close()
+
+    def _refusal(self, key: str) -> StoreError:
+        what = f"{key!r}: {self.description} stands still and takes no writes"
+        return AccessDenied(what, key=key, hint="name the bucket that it was made of instead")
 
     def _answer(self, request: ListPage, receiver: Receiver) -> None:
         try:
@@ -146,6 +160,9 @@ class _PinnedGet:
 
     def page(self, page: Page) -> None:
         """Bytes have none."""
+
+    def answer(self, answer: Answer) -> None:
+        """Nor this."""
 
     def done(self, error: StoreError | None) -> None:
         if (

@@ -15,11 +15,13 @@ from typing import NamedTuple
 from s3mount.errors import CredentialsExpired, StoreError, UnexpectedReply
 from s3mount.metrics import Counters, Incident
 from s3mount.store.interface import Get, ListPage, Page, Store
+from s3mount.store.writing import Answer, Write
 from s3mount.transfer.bandwidth import Meter
 from s3mount.transfer.flight import Cancelled, Flight, Sink, Urgency
 from s3mount.transfer.own_thread import OwnThread
 from s3mount.transfer.queue import RequestQueue, Shares
 from s3mount.transfer.retry import RetryPolicy, next_delay
+from s3mount.transfer.writes import WriteFlight
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +110,20 @@ class Engine(OwnThread):
             urgency: who wants it.
         """
         flight = Flight(request, urgency, on_end=self._ended, deliver_page=deliver)
+        self._post(lambda: self._add(flight))
+        return flight
+
+    def send(
+        self, request: Write, deliver: Callable[[Answer | StoreError], None], urgency: Urgency
+    ) -> Flight:
+        """Write, or look at an object.
+
+        Args:
+            request: what is wanted.
+            deliver: called once, on the engine's thread; must not raise.
+            urgency: who wants it.
+        """
+        flight = WriteFlight(request, urgency, on_end=self._ended, deliver=deliver)
         self._post(lambda: self._add(flight))
         return flight
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from s3mount.errors import StoreError, as_store_error
 from s3mount.store.interface import Get, Head, ListPage, Page, Request
+from s3mount.store.writing import Answer
 
 
 class Urgency(enum.IntEnum):
@@ -94,7 +95,7 @@ class Flight:
 
     def next_request(self) -> Request:
         """What is still to be asked: all at first, the rest after a try that broke off."""
-        if isinstance(self.asked, ListPage) or not self.received:
+        if not isinstance(self.asked, Get) or not self.received:
             return self.asked
         start = self.asked.start + self.received
         return replace(self.asked, etag=self.etag, start=start, whole=False)
@@ -132,6 +133,10 @@ class Flight:
         else:
             self.deliver_page = None
 
+    def answer(self, answer: Answer) -> None:
+        """Only who writes is answered; see `writes.WriteFlight`."""
+        raise NotImplementedError
+
     def done(self, error: StoreError | None) -> None:
         """Tell the engine."""
         self._on_end(self, error or self._refused)
@@ -139,7 +144,7 @@ class Flight:
     @property
     def key(self) -> str:
         """The key or prefix, for logs."""
-        return self.asked.key if isinstance(self.asked, Get) else self.asked.prefix
+        return self.asked.prefix if isinstance(self.asked, ListPage) else self.asked.key
 
     @property
     def kind(self) -> str:

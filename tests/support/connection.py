@@ -238,6 +238,12 @@ class ServerSide(asyncio.Protocol):
         rest = bytes(self._head[len(raw) :])
         self._head.clear()
         head = parse_head(raw)
+        lost = self._waiting[0][1]
+        if lost is not None and lost.lose_reply and reply_status(head) >= 200:
+            self._client.mute()
+            self._client.reset()
+            self.close()
+            return b""
         self._client.transport.write(raw)
         if reply_status(head) < 200:  # an interim reply: the real one follows
             return rest

@@ -43,6 +43,7 @@ class Fault:
         corrupt_at: flip the byte at this offset of the payload.
         delay: seconds to hold the request back, beside the proxy's own delay.
         hang: never answer.
+        lose_reply: let the server do its work, and reset the connection in place of its reply.
         hits: how many requests it has hit.
     """
 
@@ -56,6 +57,7 @@ class Fault:
     corrupt_at: int | None = None
     delay: float = 0.0
     hang: bool = False
+    lose_reply: bool = False
     hits: int = 0
 
     def takes(self, request: Request) -> bool:

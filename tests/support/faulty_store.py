@@ -14,7 +14,7 @@ class Fault:
 
     Attributes:
         error: what the store says; None never answers at all.
-        after: bytes that still come before it.
+        after: bytes that still come before it; above 0 a write is done, and its reply is lost.
         matches: which requests.
     """
 
@@ -42,6 +42,9 @@ class _Broken:
 
     def page(self, page: Page) -> None:
         """Lost."""
+
+    def answer(self, answer) -> None:
+        """Lost: what was asked for is done all the same."""
 
     def done(self, error: StoreError | None) -> None:
         if self.fault.error is not None:

@@ -102,6 +102,7 @@ class ProxyServer:
         corrupt_at: int | None = None,
         delay: float = 0.0,
         hang: bool = False,
+        lose_reply: bool = False,
     ) -> Fault:
         """Add a rule; the first one that matches a request is used. See ``Fault`` for the words."""
         rule = Fault(
@@ -115,6 +116,7 @@ class ProxyServer:
             corrupt_at=corrupt_at,
             delay=delay,
             hang=hang,
+            lose_reply=lose_reply,
         )
         with self._lock:
             self._faults.append(rule)

@@ -1,5 +1,6 @@
 """What is pinned stays, whatever is lost; and what is no longer pinned goes."""
 
+import json
 import os
 import sqlite3
 import threading
@@ -182,6 +183,25 @@ def test_a_file_whose_maker_died_is_no_pin_and_can_become_one(cache, root):
     assert cache.pins() == []
     cache.pin("keep", [make_oid("a", 100)])
     assert cache.pins()[0].objects == 1
+
+
+def test_a_line_that_is_being_written_is_read_when_it_is_whole(cache, root):
+    cache.pin("keep", [make_oid("a", 100)])
+    layout, index = layout_and_index(root)
+    path = root / "v1/pins/keep"
+    whole = path.read_bytes() + json.dumps(["s", "é" * 40, "e", 1]).encode() + b"\n"
+    known = pin_file.state(layout, "keep")._replace(size=len(whole))
+    path.write_bytes(whole[:-20])
+    batches = pin_file.read(layout, "keep", known, 0, 1)
+    assert [len(oids) for oids, _ in [next(batches)]] == [1]
+    assert list(batches) == []
+    batches = pin_file.read(layout, "keep", known, 0, 100)
+    (_, end), *_ = [next(batches)]
+    path.write_bytes(whole)  # the rest of the line comes between two looks
+    assert list(batches) == []
+    (oids, _), *rest = pin_file.read(layout, "keep", known, end, 100)
+    assert ([oid.key for oid in oids], rest) == (["é" * 40], [])
+    index.close()
 
 
 def test_processes_and_threads_add_to_one_pin(make_cache):

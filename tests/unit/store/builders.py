@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from s3mount.errors import StoreError
 from s3mount.store.interface import Get, Head, ListPage, ObjectMeta, Page
+from s3mount.store.writing import Answer
 
 
 @dataclass
@@ -13,6 +14,7 @@ class Told:
     heads: list[Head] = field(default_factory=list)
     body: bytes = b""
     pages: list[Page] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
     error: StoreError | None = None
     is_done: bool = False
 
@@ -30,6 +32,11 @@ class Told:
         assert not self.pages
         assert not self.is_done
         self.pages.append(page)
+
+    def answer(self, answer):
+        assert not self.answers
+        assert not self.is_done
+        self.answers.append(answer)
 
     def done(self, error):
         assert not self.is_done
