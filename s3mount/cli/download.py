@@ -156,7 +156,7 @@ def _run(text: str, wish: Wish, said: Said) -> int:
     from s3mount.bulk.session import opened
 
     source, prefix = _where(text, wish.delimiter)
-    with _ends_cleanly(), _options(said, source, wish) as options:
+    with ends_cleanly(), _options(said, source, wish) as options:
         prefix = _below(prefix, options.prefix)
         selection = choosing.selection(wish, prefix[: prefix.rfind("/") + 1])
         ledger = Ledger()
@@ -213,7 +213,7 @@ def _work(source: "Source", options: MountOptions, prefix: str, wish: Wish, run:
 
 
 @contextmanager
-def _ends_cleanly() -> Iterator[None]:
+def ends_cleanly() -> Iterator[None]:
     """Who is ended from outside leaves no temporary file either."""
     before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:

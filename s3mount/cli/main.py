@@ -25,6 +25,8 @@ COMMANDS = {
     "doctor": "s3mount.cli.doctor:doctor",
     "prefetch": "s3mount.cli.prefetch:prefetch",
     "download": "s3mount.cli.download:download",
+    "artifact": "s3mount.cli.artifact:artifact",
+    "build": "s3mount.cli.build:build",
     "cache": "s3mount.cli.cache:cache",
     "snapshots": "s3mount.cli.snapshots:snapshots",
 }

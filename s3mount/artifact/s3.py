@@ -1,0 +1,211 @@
+"""Artifacts in a bucket: the key is the remote path below a prefix, as other tools for such buckets have it."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from s3mount.artifact.attributes import metadata_of
+from s3mount.artifact.backend import Artifact, Told
+from s3mount.artifact.failures import already_exists, denied, exists_locally, not_found
+from s3mount.artifact.placing import Placing, made_directory, plan, refuse_clashes
+from s3mount.artifact.restoring import restored
+from s3mount.artifact.settings import S3Settings
+from s3mount.artifact.tree import LocalFile
+from s3mount.bulk.sending import Upload, look, remove, send
+from s3mount.bulk.session import Session, opened
+from s3mount.bulk.target import Wanted
+from s3mount.config import MountOptions, resolve
+from s3mount.errors import AccessDenied, AlreadyExists, NotFound
+from s3mount.listing.walk import pages_now, walk_now
+from s3mount.store.interface import ObjectMeta
+from s3mount.store.open import Source, parse_source
+
+JOBS = 64
+"""Requests at once."""
+
+
+@contextmanager
+def opened_s3(settings: S3Settings, environment: Mapping[str, str]) -> Iterator["S3Backend"]:
+    """Open a bucket.
+
+    Args:
+        settings: which one.
+        environment: options of s3mount for what the settings leave open.
+
+    Raises:
+        ConfigError: the name cannot be a bucket's, or an option is wrong.
+        CacheError: the cache cannot be used.
+    """
+    source = parse_source(f"s3://{settings.bucket}")
+    with opened(source, _options(settings, source, environment), jobs=JOBS) as session:
+        yield S3Backend(session, settings.base)
+
+
+def _options(settings: S3Settings, source: Source, environment: Mapping[str, str]) -> MountOptions:
+    flags = {
+        "prefix": "",  # artifacts have one of their own
+        "region": settings.region or None,
+        "endpoint_url": settings.endpoint or None,
+        "addressing_style": "path" if settings.path_style else None,
+    }
+    return resolve(
+        flags=flags,
+        o_pairs={},
+        environment=environment,
+        config=None,
+        bucket=source.bucket_or_dir,
+    )
+
+
+class S3Backend:
+    """The objects of a bucket; a `Backend`.
+
+    Args:
+        session: an open one; it must outlive this.
+        base: what every key begins with; empty or ending in ``/``.
+    """
+
+    def __init__(self, session: Session, base: str) -> None:
+        self._session = session
+        self._base = base
+
+    def push(self, files: Sequence[LocalFile], *, force: bool, told: Told) -> None:
+        """See `Backend.push`; what comes there between the look and the writing is not replaced either."""
+        if not force:
+            self._refuse_taken(files)
+        uploads = (
+            Upload(
+                Path(file.path),
+                self._key(file.remote),
+                metadata=metadata_of(file.mode, file.mtime_ns),
+                if_absent=not force,
+            )
+            for file in files
+        )
+        with closing(send(self._session, uploads, jobs=JOBS)) as batches:
+            for sent in (each for batch in batches for each in batch):
+                remote = self._remote(sent.upload.key)
+                if sent.error is not None or sent.meta is None:
+                    raise _of_push(sent.error, remote)
+                told(remote, sent.meta.size)
+
+    def pull(self, remote: str, local: str, *, force: bool, told: Told) -> None:
+        """See `Backend.pull`."""
+        found = [meta for meta in self._found(remote, "pull") if not meta.key.endswith("/")]
+        if not found:
+            raise not_found(remote)
+        planned = plan(remote, local, [self._remote(meta.key) for meta in found])
+        refuse_clashes(planned, force=force)
+        paths = {self._key(each): path for each, path in planned.paths.items()}
+
+        def taken(wanted: Wanted) -> Exception:
+            return exists_locally(planned.place(self._remote(wanted.key)))
+
+        modes: dict[str, int] = {}
+        root = made_directory(planned.root)
+        target = Placing(root, modes, None if force else taken)
+        with closing(restored(self._session, found, paths, target, modes, JOBS)) as outcomes:
+            for outcome in outcomes:
+                each = self._remote(outcome.meta.key)
+                if isinstance(outcome.error, AccessDenied):
+                    raise denied("pull", each, outcome.error)
+                if outcome.error is not None:
+                    raise outcome.error
+                told(each, outcome.meta.size)
+
+    def yank(self, remote: str) -> int:
+        """See `Backend.yank`."""
+        found = [meta.key for meta in self._found(remote, "yank")]
+        if not found:
+            raise not_found(remote)
+        with closing(remove(self._session, found)) as batches:
+            for removed in (each for batch in batches for each in batch):
+                if isinstance(removed.error, AccessDenied):
+                    raise denied("yank", self._remote(removed.key), removed.error)
+                if removed.error is not None:
+                    raise removed.error
+        return len(found)
+
+    def exists(self, remote: str) -> bool:
+        """See `Backend.exists`."""
+        key = self._key(remote)
+        try:
+            return self._first(key) == key or bool(self._first(f"{key}/"))
+        except AccessDenied as error:
+            raise denied("exists", remote, error) from error
+
+    def list(self, remote: str) -> Sequence[Artifact]:
+        """See `Backend.list`."""
+        found = self._found(remote, "list")
+        return [
+            Artifact(self._remote(meta.key), meta.size, meta.mtime_ns)
+            for meta in found
+            if not meta.key.endswith("/")
+        ]
+
+    def close(self) -> None:
+        """See `Backend.close`; the session is its owner's."""
+
+    def _key(self, remote: str) -> str:
+        return f"{self._base}{remote}"
+
+    def _remote(self, key: str) -> str:
+        return key.removeprefix(self._base)
+
+    def _found(self, remote: str, operation: str) -> Sequence[ObjectMeta]:
+        """The object of this name or, when there is none, all below it; directory markers as well."""
+        try:
+            first = self._first_page(self._key(remote))
+            exact = [meta for meta in first if meta.key == self._key(remote)]
+            return exact or self._below(f"{self._key(remote)}/")
+        except AccessDenied as error:
+            raise denied(operation, remote, error) from error
+
+    def _first(self, prefix: str) -> str:
+        """The first key that begins with a prefix, which is the prefix itself if that is one; empty for none."""
+        return next((meta.key for meta in self._first_page(prefix)), "")
+
+    def _first_page(self, prefix: str) -> Sequence[ObjectMeta]:
+        engine = self._session.engine
+        with closing(pages_now(engine, prefix, parallel=1, ahead=1, max_keys=1)) as pages:
+            first = next(pages, None)
+        return first.objects if first else ()
+
+    def _below(self, prefix: str) -> Sequence[ObjectMeta]:
+        found: dict[str, ObjectMeta] = {}
+        for page in walk_now(self._session.engine, prefix):
+            found.update((meta.key, meta) for meta in page)
+        return [found[key] for key in sorted(found)]
+
+    def _refuse_taken(self, files: Sequence[LocalFile]) -> None:
+        """One is looked at, of many the directory is listed."""
+        wanted = [file.remote for file in files]
+        try:
+            taken = self._taken(wanted)
+        except AccessDenied as error:
+            raise denied("push", wanted[0], error) from error
+        for remote in wanted:
+            if remote in taken:
+                raise already_exists(remote)
+
+    def _taken(self, wanted: Sequence[str]) -> Iterable[str]:
+        if len(wanted) == 1:
+            try:
+                look(self._session, self._key(wanted[0]))
+            except NotFound:
+                return ()
+            return wanted
+        if not wanted:
+            return ()
+        directory = os.path.commonpath([os.path.dirname(each) for each in wanted])
+        return {self._remote(meta.key) for meta in self._below(f"{self._key(directory)}/")}
+
+
+def _of_push(error: Exception | None, remote: str) -> Exception:
+    if isinstance(error, AlreadyExists):
+        return already_exists(remote)
+    if isinstance(error, AccessDenied):
+        return denied("push", remote, error)
+    assert error is not None
+    return error
