@@ -154,10 +154,10 @@ class FileSystem:
             is_all = directory.is_complete
             stop = directory.settled()
             # An empty answer is the end: where all that is there turns out to be gone, more has to come.
-            while start < stop and self._current(directory, start) is None:
+            while start < stop and self._is_hidden(directory, start):
                 start += 1
             if start < stop or is_all:
-                return self._shown(handle, start)
+                return self._shown(handle, start, stop)
 
     def accept(self, shown: Shown, *, taken: bool) -> None:
         """Whether the kernel took an entry of a directory, which is one more lookup."""
@@ -268,11 +268,11 @@ class FileSystem:
                 raise
             handle.listing = old
 
-    def _shown(self, handle: DirectoryHandle, start: int) -> Iterator[Shown]:
+    def _shown(self, handle: DirectoryHandle, start: int, stop: int) -> Iterator[Shown]:
         directory, parent = handle.listing.directory, handle.inode
         ttl = self._catalog.remaining_ttl(handle.listing, start)
         has_learned = self._catalog.has_learned()
-        for index in range(start, directory.settled()):
+        for index in range(start, stop):
             inode = None if has_learned else self._seen(parent, directory, index)
             if inode is None:
                 entry = self._current(directory, index)
@@ -281,6 +281,12 @@ class FileSystem:
                 inode = self.inodes.child(parent, entry)
                 inode.seen_in = directory
             yield Shown(inode, ttl, index + 1)
+
+    def _is_hidden(self, directory: Directory, index: int) -> bool:
+        """Whether an entry of a directory is not shown."""
+        if directory.plain_name(index) is not None and not self._catalog.has_learned():
+            return False
+        return self._current(directory, index) is None
 
     def _current(self, directory: Directory, index: int) -> Entry | None:
         """What an entry of a directory is by now, None when it is not shown."""

@@ -11,6 +11,7 @@ from typing import Final
 from s3mount.errors import NotFound
 from s3mount.listing.directory import Directory, Entry
 from s3mount.readahead.siblings import Walk
+from s3mount.readahead.visits import Visits
 
 ROOT: Final = 1
 """The number that FUSE gives to the root."""
@@ -29,8 +30,9 @@ class Inode:
         seen_in: the listing that showed it last.
         reply: what the edge tells the kernel of it; made once, for it does not change.
         children: of a directory: the inodes of names that the kernel knows.
-        file_walk: of a directory: how its files are gone through.
+        visits: of a directory: how its files are gone through.
         directory_walk: of a directory: how its subdirectories are gone through.
+        is_walked: of a directory: whether a walk over the directory above came to it.
     """
 
     number: int
@@ -42,8 +44,9 @@ class Inode:
     seen_in: Directory | None = None
     reply: object = None
     children: dict[bytes, int] = field(default_factory=lambda: _NONE)
-    file_walk: Walk | None = None
+    visits: Visits | None = None
     directory_walk: Walk | None = None
+    is_walked: bool = False
 
     def is_version(self, entry: Entry) -> bool:
         """Whether an entry of a newer listing is this inode still."""

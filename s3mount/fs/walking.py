@@ -4,13 +4,22 @@ It joins the detector (`readahead.siblings`) with what is known of the directory
 SOON; it never waits and never makes anybody wait. It runs on the event loop's thread.
 """
 
+from cachetools import LRUCache
+
+from s3mount.fs.flat_walks import FlatWalks
 from s3mount.fs.inodes import Inode
 from s3mount.fs.reading import Reader
 from s3mount.listing.catalog import Catalog
-from s3mount.listing.directory import Entry
+from s3mount.listing.directory import Directory, Entry
 from s3mount.metrics import Counters
 from s3mount.readahead.siblings import Walk
+from s3mount.readahead.visits import Nearby, Visits
 from s3mount.readahead.window import WHOLE
+
+TREES = 1000
+"""Directories of which it is remembered that files in their subdirectories are read."""
+FLAT_STEPS = 2
+"""Steps of a walk over directories after which all that is below them is listed flat."""
 
 
 class Walker:
@@ -27,6 +36,8 @@ class Walker:
         self._catalog = catalog
         self._reader = reader
         self._limit = limit
+        self._flat = FlatWalks(catalog)
+        self._read_below: LRUCache[str, bool] = LRUCache(TREES)
 
     def opened_file(self, parent: Inode | None, entry: Entry) -> None:
         """A file of a directory was opened."""
@@ -36,24 +47,57 @@ class Walker:
         index = directory.index_of(entry.key) if directory is not None else None
         if directory is None or index is None:
             return
-        if parent.file_walk is None:
-            parent.file_walk = Walk()
-        walk = parent.file_walk
+        if parent.visits is None:
+            parent.visits = self._first_visit(parent)
+        walk = parent.visits.walk_of(index)
+        self._read_on(parent, directory, walk, walk.visit(index, directory.settled()))
+        if not walk.is_on:
+            self._look_around(parent, directory, parent.visits.nearby, index)
+
+    def _first_visit(self, parent: Inode) -> Visits:
+        above = _above(parent.entry.key)
+        is_expected = parent.is_walked and above in self._read_below
+        self._read_below[above] = True
+        return Visits(Walk.within_a_walk() if is_expected else None)
+
+    def _read_on(self, parent: Inode, directory: Directory, walk: Walk, neighbours: range) -> None:
+        """Get the next files of a walk ready."""
         ordered = 0
-        for neighbour in walk.visit(index, directory.settled()):
+        for neighbour in neighbours:
             shown = directory.at(neighbour)
             if shown is None or not _is_small_file(shown):
                 continue
             if ordered + shown.size > self._limit:
                 walk.stop_at(neighbour)
                 return
-            if self._reader.warm(shown.meta, self._outdater(parent, shown)):
+            if self._warm_file(parent, shown):
                 ordered += shown.size
                 walk.found_work()
-                self.counters.add("siblings.files")
             else:
                 walk.found_ready(neighbour)
                 return
+
+    def _look_around(self, parent: Inode, directory: Directory, nearby: Nearby, index: int) -> None:
+        """Get files ready that are near to one that belongs to no walk."""
+        ordered = 0
+        for neighbour in nearby.around(index, directory.settled()):
+            shown = directory.at(neighbour)
+            if shown is None or not _is_small_file(shown):
+                nearby.found_ready(neighbour)
+                continue
+            ordered += shown.size
+            if ordered > self._limit:
+                return
+            if self._warm_file(parent, shown):
+                nearby.ordered(neighbour, shown.size)
+            else:
+                nearby.found_ready(neighbour)
+
+    def _warm_file(self, parent: Inode, shown: Entry) -> bool:
+        is_news = self._reader.warm(shown.meta, self._outdater(parent, shown))
+        if is_news:
+            self.counters.add("siblings.files")
+        return is_news
 
     def opened_directory(self, parent: Inode | None, inode: Inode) -> None:
         """A directory below ``parent`` was opened to be listed."""
@@ -66,11 +110,28 @@ class Walker:
         if parent.directory_walk is None:
             parent.directory_walk = Walk()
         walk = parent.directory_walk
-        for neighbour in walk.visit(rank, directory.directory_count()):
-            if self._catalog.warm(directory.directory_key(neighbour)):
-                self.counters.add("siblings.directories")
+        neighbours = walk.visit(rank, directory.directory_count())
+        if not self._flat.has(inode.entry.key):
+            if walk.steps >= FLAT_STEPS and walk.direction > 0:
+                self._begin_flat(parent, inode, directory, neighbours)
+            self._warm(directory, neighbours)
+        inode.is_walked = walk.is_on
         if walk.is_on and inode.directory_walk is None:
             inode.directory_walk = Walk.within_a_walk()
+
+    def _begin_flat(
+        self, parent: Inode, inode: Inode, directory: Directory, neighbours: range
+    ) -> None:
+        keys = map(directory.directory_key, neighbours)
+        if any(self._catalog.peek(key) is None for key in keys) and self._flat.begin(
+            parent.entry.key, inode.entry.key
+        ):
+            self.counters.add("siblings.flat")
+
+    def _warm(self, directory: Directory, neighbours: range) -> None:
+        for neighbour in neighbours:
+            if self._catalog.warm(directory.directory_key(neighbour)):
+                self.counters.add("siblings.directories")
 
     def _outdater(self, parent: Inode, entry: Entry) -> "_Outdate":
         return _Outdate(self._catalog, parent.entry.key, entry.name)
@@ -88,6 +149,11 @@ class _Outdate:
 
     def __call__(self) -> None:
         self._catalog.outdate(self._prefix, self._name)
+
+
+def _above(prefix: str) -> str:
+    """The directory that a directory is in."""
+    return prefix[: prefix.rfind("/", 0, -1) + 1]
 
 
 def _is_small_file(entry: Entry) -> bool:

@@ -33,6 +33,7 @@ IO_SIZE = 1024 * 1024
 SHOWN_SIZE = 1 << 50
 """The size that statfs shows, a PiB and all of it free: a bucket has no size, and "full" would raise alarms."""
 
+OWN_XATTRS = b"user.s3"
 STATUS_XATTR = b"user.s3mount.status"
 REFRESH_XATTR = b"user.s3mount.refresh"
 
@@ -176,7 +177,8 @@ class Operations(pyfuse3.Operations):  # type: ignore[misc, unused-ignore]
     @total
     async def getxattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> bytes:
         """One extended attribute."""
-        value = await self._xattrs.value(inode, name)
+        # `ls -l` asks for two that are not ours for each file, each time: no further step for those.
+        value = await self._xattrs.value(inode, name) if name.startswith(OWN_XATTRS) else None
         if value is None:
             raise pyfuse3.FUSEError(pyfuse3.ENOATTR)
         return value
@@ -230,8 +232,6 @@ class ExtendedAttributes:
 
     async def value(self, inode: int, name: bytes) -> bytes | None:
         """One attribute, None when there is none of this name."""
-        if not name.startswith(b"user.s3"):
-            return None
         if name == STATUS_XATTR:
             return self._status()
         if name == REFRESH_XATTR:

@@ -25,6 +25,7 @@ from s3mount.fs.awaiting import settled
 from s3mount.fs.filesystem import FileSystem
 from s3mount.fs.reading import Reader
 from s3mount.fs.walking import Walker
+from s3mount.fuse import turns
 from s3mount.fuse.describing import Parts, describe_inode, now, status
 from s3mount.fuse.forgetting import forget_names, forget_soon
 from s3mount.fuse.operations import ExtendedAttributes, Operations, Ownership
@@ -178,7 +179,8 @@ async def _run(
 
 
 async def _serve_kernel(nursery: trio.Nursery) -> None:
-    await pyfuse3.main(min_tasks=IDLE_TASKS)
+    with turns.taken():
+        await pyfuse3.main(min_tasks=IDLE_TASKS)
     nursery.cancel_scope.cancel()
 
 

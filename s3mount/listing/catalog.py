@@ -13,10 +13,12 @@ from concurrent.futures import Future
 
 from s3mount.errors import StoreError
 from s3mount.listing.directory import Directory, Entry, Oddities
+from s3mount.listing.flat import FlatListing, Place
 from s3mount.listing.growth import Growth
 from s3mount.listing.questions import Health, Questions
 from s3mount.listing.rest import PARALLEL
 from s3mount.listing.shelf import Answer, Listing, Shelf, ShelfSettings
+from s3mount.listing.subtree import Found
 from s3mount.metrics import Counters
 from s3mount.transfer.engine import Engine
 from s3mount.transfer.flight import Urgency
@@ -61,7 +63,10 @@ class Catalog:
             name: as the kernel has it.
         """
         with self._lock:
-            return self._shelf.known(prefix, name, self._clock())
+            answer = self._shelf.known(prefix, name, self._clock())
+            if answer is not None and self._shelf.is_long(prefix):
+                self._note_hit(prefix, name)
+            return answer
 
     def lookup(self, prefix: str, name: bytes) -> "Future[Answer]":
         """What a name is, with one request where it is not known.
@@ -105,6 +110,29 @@ class Catalog:
             if is_there or not self._shelf.believes:
                 return False
             self._growth.fetch(self._growth.relist(prefix), Urgency.SOON)
+            return True
+
+    def list_flat(self, prefix: str, after: str) -> FlatListing | None:
+        """Begin to list all that is below a prefix and behind a key, for somebody who walks through it."""
+        with self._lock:
+            if not self._shelf.believes:
+                return None
+            place = Place(prefix, after, self._shelf.max_age(prefix, self._clock()))
+        return FlatListing(self._engine, place, self.fill, self._clock)
+
+    def fill(self, found: Found) -> bool:
+        """Take in a directory that was listed together with others; whether that was news."""
+        with self._lock:
+            now = self._clock()
+            age = now - found.told_at
+            is_there = self._shelf.fresh_listing(found.prefix, now) or self._growth.has_begun(
+                found.prefix
+            )
+            if is_there or age >= self._shelf.max_age(found.prefix, now):
+                return False
+            listing = Listing(found.prefix)
+            listing.append(found.page._replace(age=age), now)
+            self._shelf.keep(listing)
             return True
 
     def old_listing(self, prefix: str) -> Listing | None:
@@ -162,12 +190,43 @@ class Catalog:
 
     def _ask(self, prefix: str, name: bytes) -> "Future[Answer]":
         future = self._questions.begin(prefix, name)
-        if self._shelf.is_long(prefix):
+        if not self._shelf.is_long(prefix):
+            self._ask_directory(prefix, name, future)
+        elif (listing := self._expected_in(prefix, name)) is not None:
+            self._await_page(listing, name, future)
+        else:
             self._questions.ask(prefix, name, future)
             self._note_miss(prefix, name)
-            return future
-        self._ask_directory(prefix, name, future)
         return future
+
+    def _note_hit(self, prefix: str, name: bytes) -> None:
+        """A name that is listed was asked for: who asks in order will soon need the next page."""
+        listing = self._shelf.fresh_listing(prefix, self._clock())
+        if listing is None or listing.directory.is_complete:
+            return
+        listing.note_lookup(name)
+        if listing.flight is None and listing.sequence.nears_end(len(listing.directory)):
+            self._growth.fetch(listing, Urgency.SOON)
+
+    def _expected_in(self, prefix: str, name: bytes) -> Listing | None:
+        """The listing whose next page probably has a name that is behind its reach."""
+        listing = self._shelf.fresh_listing(prefix, self._clock())
+        if listing is None or listing.directory.is_known(name):
+            return None
+        listing.note_lookup(name)
+        is_on_its_way = listing.flight is not None
+        return listing if listing.sequence.awaits_page(is_on_its_way=is_on_its_way) else None
+
+    def _await_page(self, listing: Listing, name: bytes, future: "Future[Answer]") -> None:
+        """The next page answers; a name that lies farther behind is then asked for alone."""
+
+        def came(done: "Future[None]") -> None:
+            if not listing.directory.is_known(name):
+                listing.sequence.lost()
+            self._after_page(listing, name, done, future)
+
+        page = self._growth.wait(listing, 0)
+        page.add_done_callback(came)
 
     def _ask_directory(
         self, prefix: str, name: bytes, future: "Future[Answer]", oldest: float = math.inf

@@ -49,6 +49,7 @@ class Ranges:
         max_keys: entries in a page at the most.
         parallel: requests under way at once at the most; 1 lists serially.
         window: pages that may wait for earlier ones, so that all are given in order; 0 for any order.
+        after: a key of the prefix behind which the listing begins; empty for all of it.
 
     Attributes:
         window: as above; it may become wider at any time.
@@ -64,13 +65,14 @@ class Ranges:
         max_keys: int,
         parallel: int,
         window: int,
+        after: str = "",
     ) -> None:
         self._prefix = prefix
         self._delimiter = delimiter
         self._max_keys = max_keys
         self._parallel = parallel
         self.window = window
-        self._ranges = [Range("", None, "")]
+        self._ranges = [Range(after, None, after)]
         self._first_keys: deque[str] = deque(maxlen=FIRST_KEYS)
         self._may_probe = parallel > 1
         self._is_serial = False

@@ -14,6 +14,7 @@ from cachetools import LRUCache
 from s3mount.listing.directory import Directory, Entry, Oddities
 from s3mount.listing.distrust import NEVER, Distrust
 from s3mount.listing.rest import Rest
+from s3mount.listing.sequence import Sequence
 from s3mount.store.interface import Page
 from s3mount.transfer.flight import Flight
 
@@ -69,6 +70,7 @@ class Listing:
         misses: lookups of names behind its reach since it was last extended for them.
         patience: misses after which it is extended. It doubles with each page that answered nobody, so that scattered
             lookups in an endless directory do not list it, and sequential ones soon find their page.
+        sequence: whether names are asked for in the order of the listing.
     """
 
     __slots__ = (
@@ -80,6 +82,7 @@ class Listing:
         "oldest",
         "patience",
         "rest",
+        "sequence",
         "times",
         "token",
         "waiters",
@@ -98,6 +101,7 @@ class Listing:
         self.wanted = 0
         self.misses = 0
         self.patience = PATIENCE
+        self.sequence = Sequence()
         self.waiters: list[tuple[int, Future[None]]] = []
 
     def append(self, page: Page, now: float) -> None:
@@ -120,6 +124,11 @@ class Listing:
     def name_told_at(self, name: bytes) -> float:
         """When the listing said what a name is, or that it is nothing."""
         return self.told_at(self.directory.position(name))
+
+    def note_lookup(self, name: bytes) -> None:
+        """A name is asked for."""
+        length = len(self.directory)
+        self.sequence.note(name, self.directory.position(name), length)
 
     def has_begun(self) -> bool:
         """Whether the first page is there."""

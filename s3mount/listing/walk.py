@@ -6,6 +6,7 @@ belong to the engine's thread; `pages_now` and `walk_now` to the thread that cal
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from queue import SimpleQueue
 from typing import NamedTuple, TypedDict, Unpack
 
@@ -35,6 +36,8 @@ class WalkOptions(TypedDict, total=False):
         ordered: whether pages come in the order of their keys; no. It keeps pages in memory, and takes longer.
         delimiter: folds keys into common prefixes; none.
         max_keys: entries in a page at the most; `MOST_ENTRIES`.
+        after: a key of the prefix behind which the listing begins; none.
+        max_age: seconds that an answer may be old where somebody remembers one; 0.
     """
 
     parallel: int
@@ -43,6 +46,8 @@ class WalkOptions(TypedDict, total=False):
     ordered: bool
     delimiter: str
     max_keys: int
+    after: str
+    max_age: float
 
 
 class PageWalk(Walking[Ask, Page]):
@@ -66,14 +71,20 @@ class PageWalk(Walking[Ask, Page]):
             max_keys=options.get("max_keys", MOST_ENTRIES),
             parallel=options.get("parallel", PARALLEL),
             window=self._ahead if is_ordered else 0,
+            after=options.get("after", ""),
         )
+        self._max_age = options.get("max_age", 0.0)
+
+    def widen(self, ahead: int) -> None:
+        """Let more pages be ahead of whoever takes them in order."""
+        self._ahead = self._ranges.window = max(self._ahead, ahead)
 
     def _send(self) -> None:
         if self._is_over:
             return
         busy = self._unreleased + self._ranges.kept + self._ranges.under_way
         for ask in self._ranges.ask(self._ahead - busy):
-            self._ask(ask, ask.request)
+            self._ask(ask, replace(ask.request, max_age=self._max_age))
 
     def _take(self, asked: Ask, page: Page) -> None:
         pages = self._ranges.take(asked.stretch, page)

@@ -36,6 +36,8 @@ def lengths(rclone, world, counted) -> Iterator[Counted]:
         "read": 2500,
         "paged": 2500,
         "endless": 6500,
+        "opened": 2000,
+        "listed": 2000,
     }
     for directory, count in sizes.items():
         (made.folder / directory).mkdir(parents=True)
@@ -121,6 +123,20 @@ def test_a_longer_directory_is_read_on_when_several_names_are_asked_for(long):
     single = [prefix for prefix in prefixes(long.lists) if prefix != "asked/"]
     assert len(single) < 50
     assert prefixes(long.lists).count("asked/") == 2
+
+
+def test_files_opened_in_the_order_of_a_long_directory_cost_its_pages(long):
+    """Bytes that are cached and a listing that is fresh cost no request at all."""
+    for number in range(2000):
+        (long.path / f"opened/n{number:04}").read_bytes()
+    assert prefixes(long.lists) == ["opened/"] * 2
+
+
+def test_files_of_a_long_directory_that_was_listed_cost_no_more_lists(long):
+    """Bytes that are cached and a listing that is fresh cost no request at all."""
+    for name in sorted(names(long.path / "listed")):
+        (long.path / "listed" / name).read_bytes()
+    assert prefixes(long.lists) == ["listed/"] * 2
 
 
 def test_a_longer_directory_that_was_read_answers_lookups(long):

@@ -20,6 +20,7 @@ from s3mount.errors import (
     StoreError,
     Unreachable,
 )
+from s3mount.readahead.visits import START
 from s3mount.store.interface import Get
 from s3mount.transfer.engine import EngineSettings
 from s3mount.transfer.retry import RetryPolicy
@@ -460,10 +461,10 @@ async def test_neighbours_are_on_their_way_when_a_program_goes_through_a_directo
         assert ground.gets() == 40
 
 
-async def test_a_random_opener_gets_no_neighbours(root):
+async def test_a_random_opener_gets_few_neighbours(root):
     with grounds(root, neighbours=64 * MIB) as ground:
         for number in range(200):
             ground.put(f"{number:03}", b"body")
         for number in (100, 3, 150, 77, 20):
             await ground.cat(f"{number:03}")
-        assert ground.gets() == 5
+        assert 5 <= ground.gets() <= 5 + START

@@ -233,6 +233,51 @@ def test_lookups_in_order_cost_about_what_the_listing_does(ground):
     assert ground.lists() <= 20
 
 
+@pytest.mark.parametrize("step", [1, 3])
+def test_names_asked_for_in_the_order_of_the_listing_cost_its_pages_alone(ground, step):
+    ground.put(*(f"d/{number:05}" for number in range(2 * MOST_ENTRIES)))
+    for number in range(0, 2 * MOST_ENTRIES, step):
+        known = ground.catalog.known("d/", b"%05d" % number)
+        assert known or ground.lookup("d/", b"%05d" % number) == (f"d/{number:05}", 0)
+    ground.quiet()
+    assert ground.lists() == 2
+
+
+def test_names_of_a_directory_that_was_listed_cost_nothing_more(ground):
+    ground.put(*(f"d/{number:05}" for number in range(2 * MOST_ENTRIES)))
+    names = ground.read("d/")
+    assert all(ground.lookup("d/", name) for name in names)
+    assert ground.lists() == 2
+
+
+def test_who_goes_through_the_first_page_alone_reads_nothing_on(long):
+    for number in range(MOST_ENTRIES // 2):
+        assert long.catalog.known("d/", b"%05d" % number)
+    long.quiet()
+    assert long.lists() == 1
+
+
+def test_a_name_that_the_next_page_does_not_have_is_asked_for_alone(ground):
+    ground.put(*(f"d/{number:05}" for number in range(9 * MOST_ENTRIES)))
+    assert ground.lookup("d/", b"00000")
+    for number in range(20):
+        assert ground.catalog.known("d/", b"%05d" % (MOST_ENTRIES - 30 + number))
+    ground.quiet()
+    assert ground.lists() == 2
+    assert ground.lookup("d/", b"08500") == ("d/08500", 0)
+    assert ground.names() == 1
+
+
+def test_a_page_fetched_ahead_that_is_refused_is_asked_for_again(ground):
+    ground.put(*(f"d/{number:05}" for number in range(2 * MOST_ENTRIES)))
+    assert ground.lookup("d/", b"00000")
+    ground.store.fail(AccessDenied("no"))
+    for number in range(MOST_ENTRIES - 9, MOST_ENTRIES):
+        ground.catalog.known("d/", b"%05d" % number)
+    ground.quiet()
+    assert ground.lookup("d/", b"01000") == ("d/01000", 0)
+
+
 def test_lookups_far_behind_do_not_list_a_long_directory(ground):
     ground.put(*(f"d/{number:05}" for number in range(20 * MOST_ENTRIES)))
     for number in range(19 * MOST_ENTRIES, 19 * MOST_ENTRIES + 50):
