@@ -57,7 +57,8 @@ SCENARIOS = (
         "readers-small", small_files.readers_small, ("8 readers, small files",), SMALL, "shards"
     ),
     Scenario("find", scenarios.find, ("find", "find, again"), WALKS, "", BOTH),
-    Scenario("du", scenarios.usage, ("du",), WALKS, ""),
+    Scenario("find-wide", scenarios.find_wide, ("find, wide",), WALKS, ""),
+    Scenario("du", scenarios.usage, ("du, wide",), WALKS, ""),
 )
 
 

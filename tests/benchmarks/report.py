@@ -73,10 +73,11 @@ def heading(results: Results) -> str:
 
 def contents(shape: Results) -> str:
     """What is in the bucket."""
-    keys = shape["directories"] * shape["keys_per_directory"]
+    keys, wide = (shape[top] * shape["keys_per_directory"] for top in ("directories", "forest"))
     return (
         f"Object of {shape['large'] >> 20} MiB; {shape['random_reads']} random reads; "
-        f"`find` and `du` over {keys:,} keys in {shape['directories']:,} directories; "
+        f"`find` over {keys:,} keys in {shape['directories']:,} directories; wide: over {wide:,} "
+        f"keys in {shape['forest']:,} directories; "
         f"{shape['small_files']:,} small files of 4 KiB; `tar c` of {shape['archive_files']:,} "
         f"files of 4 KiB; `cp -r` of a source tree of {shape['sources']:,} files; import of a "
         f"Python package of {shape['modules']} modules; 8 readers of {shape['shards']} files of "

@@ -90,18 +90,27 @@ def first_byte(session: Session) -> None:
 
 def find(session: Session) -> None:
     """``find`` over the tree, twice in one mount."""
-    right = sorted(found(session.tree.bucket / "tree"))
+    _find(session, "tree", ("find", "find, again"))
+
+
+def find_wide(session: Session) -> None:
+    """``find`` over the wide tree."""
+    _find(session, "forest", ("find, wide",))
+
+
+def _find(session: Session, top: str, lines: Sequence[str]) -> None:
+    right = sorted(found(session.tree.bucket / top))
     with session.mounted() as mount:
-        for line in ("find", "find, again"):
-            session.timed(line, lambda: found(mount / "tree"), lambda got: sorted(got) == right)
+        for line in lines:
+            session.timed(line, lambda: found(mount / top), lambda got: sorted(got) == right)
 
 
 def usage(session: Session) -> None:
-    """``du`` over the tree: every file is asked for its size."""
+    """``du`` over the wide tree: every file is asked for its size."""
     tree = session.tree
-    right = {str(n): p.stat().st_size for n, p in files_below(tree.bucket / "tree").items()}
+    right = {str(n): p.stat().st_size for n, p in files_below(tree.bucket / "forest").items()}
     with session.mounted() as mount:
-        session.timed("du", lambda: sizes(mount / "tree"), lambda got: got == right)
+        session.timed("du, wide", lambda: sizes(mount / "forest"), lambda got: got == right)
 
 
 def read_at(path: Path, offsets: Iterable[int]) -> list[bytes]:

@@ -31,6 +31,7 @@ class Shape:
     Attributes:
         large: bytes of the large object.
         directories: of the tree that is walked.
+        forest: directories of the wide tree that is walked.
         keys_per_directory: in each of them.
         small_files: of 4 KiB, in one directory.
         random_reads: of 4 KiB, in the large object.
@@ -43,6 +44,7 @@ class Shape:
 
     large: int
     directories: int
+    forest: int
     keys_per_directory: int
     small_files: int
     random_reads: int
@@ -53,8 +55,8 @@ class Shape:
     part: int
 
 
-FULL = Shape(1 << 30, 10_000, 10, 2000, 500, 5000, 1500, 120, 800, 64 << 20)
-QUICK = Shape(128 << 20, 500, 10, 200, 100, 500, 300, 120, 160, 8 << 20)
+FULL = Shape(1 << 30, 2000, 10_000, 10, 2000, 500, 5000, 1500, 120, 800, 64 << 20)
+QUICK = Shape(128 << 20, 200, 500, 10, 200, 100, 500, 300, 120, 160, 8 << 20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +116,8 @@ def prepare(root: Path, shape: Shape) -> Tree:
     shutil.rmtree(root / "data", ignore_errors=True)
     filler = random.Random(7)
     write(tree.large, shape.large, filler)
-    for directory in range(shape.directories):
-        folder = tree.bucket / "tree" / f"job-{directory:05d}"
-        folder.mkdir(parents=True)
-        for number in range(shape.keys_per_directory):
-            (folder / f"step-{number}.log").write_bytes(b"%d %d\n" % (directory, number))
+    for top, directories in (("tree", shape.directories), ("forest", shape.forest)):
+        plant(tree.bucket / top, directories, shape.keys_per_directory)
     for names, size in (
         (tree.small_names(), SMALL),
         (tree.archive_names(), SMALL),
@@ -131,6 +130,15 @@ def prepare(root: Path, shape: Shape) -> Tree:
     write_package(tree.bucket / "python", shape.modules)
     stamp.write_text(wanted)
     return tree
+
+
+def plant(top: Path, directories: int, keys: int) -> None:
+    """Directories of so many keys each."""
+    for directory in range(directories):
+        folder = top / f"job-{directory:05d}"
+        folder.mkdir(parents=True)
+        for number in range(keys):
+            (folder / f"step-{number}.log").write_bytes(b"%d %d\n" % (directory, number))
 
 
 def write(path: Path, size: int, filler: random.Random) -> None:
