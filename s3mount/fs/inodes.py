@@ -33,6 +33,7 @@ class Inode:
         visits: of a directory: how its files are gone through.
         directory_walk: of a directory: how its subdirectories are gone through.
         is_walked: of a directory: whether a walk over the directory above came to it.
+        is_read_on: of a directory: whether files were read in the directories before it.
     """
 
     number: int
@@ -47,6 +48,7 @@ class Inode:
     visits: Visits | None = None
     directory_walk: Walk | None = None
     is_walked: bool = False
+    is_read_on: bool = False
 
     def is_version(self, entry: Entry) -> bool:
         """Whether an entry of a newer listing is this inode still."""

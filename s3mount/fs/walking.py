@@ -4,9 +4,10 @@ It joins the detector (`readahead.siblings`) with what is known of the directory
 SOON; it never waits and never makes anybody wait. It runs on the event loop's thread.
 """
 
-from cachetools import LRUCache
+from itertools import islice
 
 from s3mount.fs.flat_walks import FlatWalks
+from s3mount.fs.following import files_behind
 from s3mount.fs.inodes import Inode
 from s3mount.fs.reading import Reader
 from s3mount.listing.catalog import Catalog
@@ -15,9 +16,8 @@ from s3mount.metrics import Counters
 from s3mount.readahead.siblings import Walk
 from s3mount.readahead.visits import Nearby, Visits
 from s3mount.readahead.window import WHOLE
+from s3mount.store.paging import byte_order
 
-TREES = 1000
-"""Directories of which it is remembered that files in their subdirectories are read."""
 FLAT_STEPS = 2
 """Steps of a walk over directories after which all that is below them is listed flat."""
 
@@ -29,15 +29,19 @@ class Walker:
         catalog: knows the directories.
         reader: fetches small files.
         limit: bytes ordered at one step at the most; 0 turns it off.
+        root: prefix of the mount.
     """
 
-    def __init__(self, catalog: Catalog, reader: Reader, *, limit: int) -> None:
+    def __init__(self, catalog: Catalog, reader: Reader, *, limit: int, root: str = "") -> None:
         self.counters = Counters()
         self._catalog = catalog
         self._reader = reader
         self._limit = limit
         self._flat = FlatWalks(catalog)
-        self._read_below: LRUCache[str, bool] = LRUCache(TREES)
+        self._last: tuple[Directory, Visits] | None = None
+        self._root = root
+        self._here = b""
+        self._front = b""
 
     def opened_file(self, parent: Inode | None, entry: Entry) -> None:
         """A file of a directory was opened."""
@@ -49,16 +53,53 @@ class Walker:
             return
         if parent.visits is None:
             parent.visits = self._first_visit(parent)
+        self._last = directory, parent.visits
         walk = parent.visits.walk_of(index)
         self._read_on(parent, directory, walk, walk.visit(index, directory.settled()))
         if not walk.is_on:
             self._look_around(parent, directory, parent.visits.nearby, index)
+        elif parent.is_read_on and walk.direction > 0 and directory.is_complete:
+            self._read_behind(parent.entry.key, index + 1 + walk.depth - directory.settled())
+
+    def _read_behind(self, prefix: str, count: int) -> None:
+        """Get the next files of a tree ready that is read in order.
+
+        Args:
+            prefix: of the directory that is being read.
+            count: how many files behind it are worth being on their way.
+        """
+        if count <= 0:
+            return
+        here = byte_order(prefix)
+        if here < self._here:
+            self._front = here
+        self._here = here
+        ordered = 0
+        for prefix_of_it, entry in islice(files_behind(self._catalog, prefix, self._root), count):
+            key = byte_order(entry.key)
+            if key <= self._front:
+                continue
+            if _is_small_file(entry):
+                ordered += entry.size
+                if ordered > self._limit:
+                    return
+            self._front = key
+            if _is_small_file(entry) and not self._warm_file(prefix_of_it, entry):
+                return
 
     def _first_visit(self, parent: Inode) -> Visits:
-        above = _above(parent.entry.key)
-        is_expected = parent.is_walked and above in self._read_below
-        self._read_below[above] = True
-        return Visits(Walk.within_a_walk() if is_expected else None)
+        parent.is_read_on = parent.is_walked and self._was_read(parent.entry.key)
+        return Visits(Walk.within_a_walk() if parent.is_read_on else None)
+
+    def _was_read(self, prefix: str) -> bool:
+        """Whether most of the files were read of the directory that was read before this one."""
+        if self._last is None:
+            return False
+        directory, visits = self._last
+        # Who goes down from the middle of a directory has not come to what is behind.
+        is_left = not prefix.startswith(directory.prefix)
+        files = len(directory) - directory.directory_count() if is_left else visits.reached + 1
+        return 2 * visits.opened >= files
 
     def _read_on(self, parent: Inode, directory: Directory, walk: Walk, neighbours: range) -> None:
         """Get the next files of a walk ready."""
@@ -70,7 +111,7 @@ class Walker:
             if ordered + shown.size > self._limit:
                 walk.stop_at(neighbour)
                 return
-            if self._warm_file(parent, shown):
+            if self._warm_file(parent.entry.key, shown):
                 ordered += shown.size
                 walk.found_work()
             else:
@@ -88,13 +129,13 @@ class Walker:
             ordered += shown.size
             if ordered > self._limit:
                 return
-            if self._warm_file(parent, shown):
+            if self._warm_file(parent.entry.key, shown):
                 nearby.ordered(neighbour, shown.size)
             else:
                 nearby.found_ready(neighbour)
 
-    def _warm_file(self, parent: Inode, shown: Entry) -> bool:
-        is_news = self._reader.warm(shown.meta, self._outdater(parent, shown))
+    def _warm_file(self, prefix: str, shown: Entry) -> bool:
+        is_news = self._reader.warm(shown.meta, _Outdate(self._catalog, prefix, shown.name))
         if is_news:
             self.counters.add("siblings.files")
         return is_news
@@ -133,9 +174,6 @@ class Walker:
             if self._catalog.warm(directory.directory_key(neighbour)):
                 self.counters.add("siblings.directories")
 
-    def _outdater(self, parent: Inode, entry: Entry) -> "_Outdate":
-        return _Outdate(self._catalog, parent.entry.key, entry.name)
-
 
 class _Outdate:
     """Tells the catalog that a neighbour is another version by now."""
@@ -149,11 +187,6 @@ class _Outdate:
 
     def __call__(self) -> None:
         self._catalog.outdate(self._prefix, self._name)
-
-
-def _above(prefix: str) -> str:
-    """The directory that a directory is in."""
-    return prefix[: prefix.rfind("/", 0, -1) + 1]
 
 
 def _is_small_file(entry: Entry) -> bool:

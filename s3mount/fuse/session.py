@@ -145,7 +145,7 @@ def _assemble(
     catalog = Catalog(engine, shelf, parallel=parallel)
     reader = Reader(engine, cache, offload, read_ahead=options.read_ahead)
     stack.callback(reader.shut)
-    walker = Walker(catalog, reader, limit=options.read_ahead)
+    walker = Walker(catalog, reader, limit=options.read_ahead, root=prefix)
     started = now()
     filesystem = FileSystem(
         prefix,

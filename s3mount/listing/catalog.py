@@ -30,7 +30,8 @@ class Catalog:
     Args:
         engine: sends the LISTs.
         settings: how long and how much is remembered.
-        parallel: LISTs of one directory at once at the most; 1 lists page after page.
+        parallel: LISTs of one directory at once at the most; 1 lists page after page, and each directory by
+            itself.
         clock: seconds that only grow.
     """
 
@@ -45,6 +46,7 @@ class Catalog:
         self.counters = Counters()
         self._engine = engine
         self._clock = clock
+        self._is_flat_worth_it = parallel > 1
         self._lock = threading.RLock()
         self._shelf = Shelf(settings)
         self._health = Health()
@@ -115,7 +117,7 @@ class Catalog:
     def list_flat(self, prefix: str, after: str) -> FlatListing | None:
         """Begin to list all that is below a prefix and behind a key, for somebody who walks through it."""
         with self._lock:
-            if not self._shelf.believes:
+            if not self._shelf.believes or not self._is_flat_worth_it:
                 return None
             place = Place(prefix, after, self._shelf.max_age(prefix, self._clock()))
         return FlatListing(self._engine, place, self.fill, self._clock)

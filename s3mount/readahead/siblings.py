@@ -45,6 +45,11 @@ class Walk:
         return cls(last=-1, direction=1, steps=PRIMED)
 
     @property
+    def depth(self) -> int:
+        """How many neighbours are worth being on their way."""
+        return min(DEPTH_MAX, 2 << min(self.steps, 10)) if self.is_on else 0
+
+    @property
     def is_on(self) -> bool:
         """Whether what is opened now is taken for a walk."""
         return self.steps > 0
@@ -90,7 +95,7 @@ class Walk:
         self.asked_to = index
 
     def _ahead(self, index: int, length: int) -> range:
-        depth = min(DEPTH_MAX, 2 << min(self.steps, 10))
+        depth = self.depth
         if (self.asked_to - 1 - index) * self.direction > depth - depth // BATCH:
             return range(0)
         if self.direction > 0:

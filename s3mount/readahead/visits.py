@@ -80,11 +80,18 @@ class Visits:
 
     Args:
         walk: that the first of them belongs to.
+
+    Attributes:
+        nearby: what is got ready because it lies near.
+        opened: how many openings there were.
+        reached: the last of the entries that were opened.
     """
 
     def __init__(self, walk: Walk | None = None) -> None:
         self._walks = [walk or Walk()]
         self.nearby = Nearby()
+        self.opened = 0
+        self.reached = 0
 
     def walk_of(self, index: int) -> Walk:
         """The walk that an opening belongs to: the nearest that it continues, else a new one."""
@@ -94,6 +101,8 @@ class Visits:
             self._walks.remove(found)
         else:
             found = Walk()
+        self.opened += 1
+        self.reached = max(self.reached, index)
         self._walks.append(found)
         del self._walks[:-HEADS]
         self.nearby.opened(index)

@@ -116,7 +116,7 @@ def grounds(
     with Engine(store, engine) as running:
         catalog = Catalog(running, ttl)
         reader = Reader(running, cache, offload, read_ahead=read_ahead)
-        walker = Walker(catalog, reader, limit=neighbours)
+        walker = Walker(catalog, reader, limit=neighbours, root=prefix)
         fs = FileSystem(prefix, catalog, reader, walker, deadline=deadline, started_ns=STARTED_NS)
         yield Ground(store, catalog, reader, cache, fs)
         fs.inodes.check()

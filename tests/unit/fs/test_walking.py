@@ -1,0 +1,103 @@
+"""A program that reads a tree in order finds the files of the next directories on their way."""
+
+import pytest
+
+from tests.unit.fs.builders import grounds
+
+MIB = 1 << 20
+FILES = 3
+
+pytestmark = pytest.mark.trio
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "cache"
+
+
+def plant(ground, prefix, directories):
+    for number in range(directories):
+        for file in range(FILES):
+            ground.put(f"{prefix}d{number:03}/f{file}", b"body")
+
+
+async def read_directory(ground, path):
+    """List a directory and read its files, as tar does."""
+    names = await ground.ls((await ground.find(path)).inode, keep=True)
+    for name in names:
+        assert await ground.cat(f"{path}/{name.decode()}") == b"body"
+
+
+def ordered(ground):
+    return ground.fs._walker.counters.totals().get("siblings.files", 0)
+
+
+async def test_files_of_the_next_directories_are_on_their_way(root):
+    with grounds(root, neighbours=64 * MIB) as ground:
+        plant(ground, "", 40)
+        await ground.ls(keep=True)
+        for number in range(40):
+            await read_directory(ground, f"d{number:03}")
+        assert ground.gets() == 40 * FILES
+        assert ordered(ground) > 40 * FILES - 15
+
+
+async def test_a_program_that_opens_no_file_has_none_fetched(root):
+    with grounds(root, neighbours=64 * MIB) as ground:
+        plant(ground, "", 40)
+        await ground.ls(keep=True)
+        for number in range(40):
+            await ground.ls((await ground.find(f"d{number:03}")).inode, keep=True)
+        assert ground.gets() == 0
+
+
+async def test_who_reads_one_file_of_each_directory_gets_no_more(root):
+    with grounds(root, neighbours=64 * MIB) as ground:
+        plant(ground, "", 40)
+        await ground.ls(keep=True)
+        for number in range(40):
+            await ground.ls((await ground.find(f"d{number:03}")).inode, keep=True)
+            await ground.cat(f"d{number:03}/f0")
+        assert ground.gets() == 40
+
+
+async def test_a_tree_of_several_levels_is_read_ahead_as_well(root):
+    with grounds(root, neighbours=64 * MIB) as ground:
+        outer = [f"o{number}" for number in range(4)]
+        for name in outer:
+            plant(ground, f"{name}/", 8)
+        await ground.ls(keep=True)
+        for name in outer:
+            await ground.ls((await ground.find(name)).inode, keep=True)
+            for number in range(8):
+                await read_directory(ground, f"{name}/d{number:03}")
+        assert ground.gets() == 4 * 8 * FILES
+        assert ordered(ground) > 4 * 8 * FILES - 20
+
+
+async def test_who_stops_has_cost_no_more_than_the_depth_of_a_walk(root):
+    with grounds(root, neighbours=64 * MIB) as ground:
+        plant(ground, "", 200)
+        await ground.ls(keep=True)
+        for number in range(60):
+            await read_directory(ground, f"d{number:03}")
+        assert 60 * FILES <= ground.gets() <= 60 * FILES + 64
+
+
+async def test_files_that_are_too_much_for_one_step_are_not_fetched_ahead(root):
+    with grounds(root, neighbours=3) as ground:
+        plant(ground, "", 20)
+        await ground.ls(keep=True)
+        for number in range(10):
+            await read_directory(ground, f"d{number:03}")
+        assert (ground.gets(), ordered(ground)) == (10 * FILES, 0)
+
+
+async def test_a_second_look_at_the_tree_costs_nothing(root):
+    with grounds(root, neighbours=64 * MIB) as ground:
+        plant(ground, "", 20)
+        for _ in range(2):
+            await ground.ls(keep=True)
+            for number in range(20):
+                await read_directory(ground, f"d{number:03}")
+        assert ground.gets() == 20 * FILES
