@@ -4,12 +4,12 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.setup-stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench bench-bulk clean
+.PHONY: bench-artifacts help setup demo test check bench bench-bulk clean
 
 help: ## show this list
 	@echo "s3mount: a read-through artifact filesystem for S3"
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  make test ARGS='-k cache -x'         some tests only"
 	@echo "  make demo ARGS=--once                the demo without waiting for Ctrl-C"
@@ -40,6 +40,9 @@ bench: $(STAMP) ## measure against the other mounts that are installed (hours; -
 
 bench-bulk: $(STAMP) ## measure the bulk commands against other tools (half an hour; --quick: minutes)
 	@$(PY) -m tests.benchmarks.bulk.run $(ARGS)
+
+bench-artifacts: $(STAMP) ## measure pushing and pulling artifacts against rclone (minutes)
+	@$(PY) -m tests.benchmarks.artifacts $(ARGS)
 
 clean: ## remove the virtual environment, caches and build results
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
