@@ -11,7 +11,9 @@ from s3mount.builds.checking import digests_of
 from s3mount.builds.crew import Crew
 from s3mount.builds.finishing import Fetched, Finishing, Order
 from s3mount.builds.staging import sweep
+from s3mount.bulk.adopting import Adopter
 from s3mount.bulk.download import download_objects
+from s3mount.bulk.outcome import Ending
 from s3mount.bulk.selection import Selection
 from s3mount.bulk.session import Session
 from s3mount.bulk.target import DiskFull
@@ -44,10 +46,11 @@ def fetch(
     sweep(order.output)
     wanted = sorted(wanted)
     digests = digests_of(session.engine, found, wanted) if order.verifies else {}
-    with Crew(order.processes) as crew:
+    with Crew(order.processes) as crew, Adopter(session) as adopter:
         run = Finishing(crew, order, wanted, digests)
         try:
-            yield from _followed(session, order, run, {name: found[name] for name in wanted})
+            metas = {name: found[name] for name in wanted}
+            yield from _followed(session, order, run, metas, adopter)
         except DiskFull as error:
             raise DiskFull(
                 error.message, hint="make room and run the same command again"
@@ -58,7 +61,11 @@ def fetch(
 
 
 def _followed(
-    session: Session, order: Order, run: Finishing, metas: Mapping[str, ObjectMeta]
+    session: Session,
+    order: Order,
+    run: Finishing,
+    metas: Mapping[str, ObjectMeta],
+    adopter: Adopter,
 ) -> Generator[list[Fetched], None, None]:
     missing = run.begin(metas)
     batches = download_objects(
@@ -73,6 +80,8 @@ def _followed(
     with closing(batches):
         for batch in batches:
             for outcome in batch:
+                if order.uses_cache and outcome.ending is Ending.FETCHED:
+                    adopter.take(outcome.meta, outcome.place)
                 run.downloaded(outcome)
             yield run.ended()
     while run.is_busy:

@@ -92,7 +92,7 @@ class Wish:
 )
 @click.option("--verify/--no-verify", default=True, help="Compare with the checksums. [compare]")
 @click.option("--dry-run/--no-dry-run", default=False, help="Write nothing; say what would be.")
-@click.option("--no-cache", is_flag=True, help="Fetch what the cache has, too.")
+@click.option("--no-cache", is_flag=True, help="Take nothing from the cache, and keep nothing in it.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: one record a line.")
 @with_options(*REACH, CACHE, "memory-limit", "request-timeout")
