@@ -25,6 +25,8 @@ _HARMLESS = frozenset(
         "AWS_DEFAULT_REGION",
         "AWS_REGION",
         "AWS_EC2_METADATA_DISABLED",
+        "AWS_ENDPOINT_URL",
+        "AWS_ENDPOINT_URL_S3",
         "AWS_EXECUTION_ENV",
         "AWS_PAGER",
         "AWS_SHARED_CREDENTIALS_FILE",
@@ -100,9 +102,10 @@ def plain_endpoint(
     region = said or default_region
     if not _PLAIN_REGION.fullmatch(region) or not _is_plain(bucket):
         return None
-    if settings.endpoint_url:
-        is_path = settings.addressing_style == "path" or _is_address(settings)
-        base = settings.endpoint_url.rstrip("/")
+    endpoint = settings.endpoint_url or _endpoint_of(environment)
+    if endpoint:
+        is_path = settings.addressing_style == "path" or _is_address(endpoint, settings)
+        base = endpoint.rstrip("/")
         plain = is_path and re.fullmatch(r"https?://[A-Za-z0-9.-]+(:[0-9]+)?", base)
         return PlainEndpoint(f"{base}/{bucket}", region, "aws") if plain else None
     if settings.addressing_style == "path":
@@ -144,12 +147,17 @@ def _is_plain(bucket: str) -> bool:
     return bool(_PLAIN_BUCKET.fullmatch(bucket)) and not bucket.endswith(_SPECIAL_ENDINGS)
 
 
-def _is_address(settings: StoreSettings) -> bool:
+def _endpoint_of(environment: Mapping[str, str]) -> str:
+    """What the environment says: the variable of the service comes before that of all services."""
+    return environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL") or ""
+
+
+def _is_address(endpoint: str, settings: StoreSettings) -> bool:
     """Whether the endpoint is a number, below which no bucket can have a name of its own."""
     if settings.addressing_style != "auto":
         return False
     try:
-        ipaddress.ip_address(urlsplit(settings.endpoint_url).hostname or "")
+        ipaddress.ip_address(urlsplit(endpoint).hostname or "")
     except ValueError:
         return False
     return True

@@ -67,6 +67,25 @@ def test_the_region_of_the_environment_counts_as_it_does_for_botocore(monkeypatc
     assert short == EndpointResolver("bucket", StoreSettings()).resolve()
 
 
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"AWS_ENDPOINT_URL": "http://127.0.0.1:9000"},
+        {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9000/"},
+        {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ENDPOINT_URL_S3": "https://10.0.0.7"},
+    ],
+)
+@pytest.mark.parametrize("option", ["", "http://127.0.0.2:9000"])
+def test_endpoints_of_the_environment_count_as_they_do_for_botocore(variables, option, monkeypatch):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    settings = StoreSettings(region="eu-west-1", endpoint_url=option)
+    assert plain_endpoint("bucket", settings, DEFAULT_REGION) is not None
+    short = EndpointResolver("bucket", settings).resolve()
+    monkeypatch.setenv(UNKNOWN, "x")
+    assert short == EndpointResolver("bucket", settings).resolve()
+
+
 @pytest.mark.parametrize(("bucket", "settings"), ASKED)
 def test_what_is_not_plain_is_asked_of_botocore(bucket, settings):
     assert plain_endpoint(bucket, settings, DEFAULT_REGION) is None
@@ -157,7 +176,7 @@ def test_keys_of_the_environment_come_before_those_of_a_file(write, monkeypatch)
 @pytest.mark.parametrize(
     "more",
     [
-        {"AWS_ENDPOINT_URL_S3": "http://x"},
+        {"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"},
         {"AWS_PROFILE": "p"},
         {"AWS_CREDENTIAL_EXPIRATION": "2027"},
     ],
