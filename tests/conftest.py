@@ -77,10 +77,14 @@ def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, P
 
 @pytest.fixture
 def rclone_bucket(rclone: tuple[Server, Path]) -> FolderBucket:
-    """A fresh bucket on rclone's server."""
+    """A fresh bucket on rclone's server, which has seen it."""
     server, folder = rclone
     name = f"bucket-{next(numbers)}"
     (folder / name).mkdir()
+    with contextlib.closing(s3_client(server)) as client:
+        client.get_waiter("bucket_exists").wait(
+            Bucket=name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 50}
+        )
     return FolderBucket(name, server.url, folder / name, server.environment)
 
 
