@@ -21,7 +21,7 @@ from s3mount.artifact.placing import Placing, made_directory, plan, refuse_clash
 from s3mount.artifact.settings import HubSettings
 from s3mount.artifact.tree import LocalFile
 from s3mount.bulk.keys import FilePath
-from s3mount.bulk.target import Wanted
+from s3mount.bulk.wanted import Wanted
 from s3mount.errors import AccessDenied, AlreadyExists, NotFound, StoreError, Unreachable
 
 Item = TypeVar("Item")

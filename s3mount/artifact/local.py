@@ -17,7 +17,7 @@ from s3mount.artifact.failures import NotPushable, already_exists, exists_locall
 from s3mount.artifact.placing import Placing, made_directory, plan, refuse_clashes
 from s3mount.artifact.tree import LocalFile
 from s3mount.bulk.keys import TEMPORARY, KeyMap
-from s3mount.bulk.target import Wanted
+from s3mount.bulk.wanted import Wanted
 from s3mount.errors import ConfigError
 
 CHUNK = 1 << 20

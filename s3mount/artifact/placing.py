@@ -14,7 +14,8 @@ from typing import NamedTuple
 from s3mount.artifact.failures import LocalClash, exists_locally
 from s3mount.bulk.folders import NotWritable
 from s3mount.bulk.keys import FilePath, KeyMap, encoded
-from s3mount.bulk.target import Target, Wanted
+from s3mount.bulk.target import Target
+from s3mount.bulk.wanted import Wanted
 
 _NO_LINKS = frozenset({EPERM, ENOTSUP, ENOSYS, EMLINK})
 

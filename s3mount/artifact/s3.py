@@ -14,7 +14,7 @@ from s3mount.artifact.settings import S3Settings
 from s3mount.artifact.tree import LocalFile
 from s3mount.bulk.sending import Upload, look, remove, send
 from s3mount.bulk.session import Session, opened
-from s3mount.bulk.target import Wanted
+from s3mount.bulk.wanted import Wanted
 from s3mount.config import MountOptions, resolve
 from s3mount.errors import AccessDenied, AlreadyExists, NotFound
 from s3mount.listing.walk import pages_now, walk_now

@@ -7,7 +7,7 @@ from pathlib import Path
 from s3mount.builds.bodies import bodies
 from s3mount.builds.names import SIDECAR
 from s3mount.builds.sidecar import SIZE_MAX, digest_in, digest_of
-from s3mount.bulk.target import same_time
+from s3mount.bulk.wanted import same_time
 from s3mount.errors import S3MountError, StoreError
 from s3mount.store.interface import ObjectMeta
 from s3mount.transfer.engine import Engine

@@ -16,7 +16,7 @@ from s3mount.bulk.download import download_objects
 from s3mount.bulk.outcome import Ending
 from s3mount.bulk.selection import Selection
 from s3mount.bulk.session import Session
-from s3mount.bulk.target import DiskFull
+from s3mount.bulk.wanted import DiskFull
 from s3mount.errors import StoreError
 from s3mount.store.interface import ObjectMeta
 

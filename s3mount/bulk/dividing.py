@@ -2,8 +2,9 @@
 
 from typing import NamedTuple
 
-JOBS = 128
-"""Requests at once where nobody says: far away hundreds pay, near by they cost nothing."""
+JOBS = 384
+"""Requests at once where nobody says: at 30 ms of round trip 128 would end 4,000 objects a second at the most, and a
+machine with a few cores can do more; near by, where few are needed, the rest costs only its connections."""
 MEMBERS_MAX = 8
 """The command's process deals out some 60,000 objects a second: more members would wait for it."""
 CHUNK = 200

@@ -18,7 +18,8 @@ from s3mount.bulk.pipeline import Pages, Pipeline, Task
 from s3mount.bulk.saving import SaveTask, Wishes
 from s3mount.bulk.selection import Selection
 from s3mount.bulk.session import Session
-from s3mount.bulk.target import DiskFull, Target
+from s3mount.bulk.target import Target
+from s3mount.bulk.wanted import DiskFull
 from s3mount.errors import StoreError
 from s3mount.listing.walk import FlatWalk
 from s3mount.store.interface import ObjectMeta

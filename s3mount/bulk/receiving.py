@@ -10,7 +10,8 @@ from isal import isal_zlib
 
 from s3mount.bulk.arriving import split
 from s3mount.bulk.roads import End, Over, Roads
-from s3mount.bulk.target import PartFile, Wanted
+from s3mount.bulk.target import PartFile
+from s3mount.bulk.wanted import Wanted
 from s3mount.cache.cache import ByteRange
 from s3mount.errors import BadBody, StoreError
 from s3mount.store.interface import Get, Head, ObjectMeta

@@ -16,7 +16,8 @@ from s3mount.bulk.outcome import Ending, Outcome
 from s3mount.bulk.receiving import Damaged, Small, Streamed
 from s3mount.bulk.roads import End, Roads, Room, Stoppable
 from s3mount.bulk.session import Session
-from s3mount.bulk.target import DiskFull, Target, Wanted
+from s3mount.bulk.target import Target
+from s3mount.bulk.wanted import DiskFull, Wanted
 from s3mount.cache.cache import Cache, ObjectId
 from s3mount.store.interface import ObjectMeta
 

@@ -1,7 +1,9 @@
 """Files below a directory, each whole or not there at all, and none outside of it whatever its path says.
 
-A file is written under a temporary name beside its place, and renamed. What was written during this run is known by its
-change time, which no program sets back: so two keys with one path are noticed without remembering every path.
+A small file is written without a name and then given the one of its place. A large one, one whose place is taken, and
+every one on a file system without nameless files is written under a temporary name beside its place, and renamed. What
+was written during this run is known by its change time, which no program sets back: so two keys with one path are
+noticed without remembering every path.
 
 Concurrency rule: everything is called on one thread, but for `PartFile`, whose methods are called on another, one after
 the other.
@@ -15,43 +17,30 @@ import stat
 import threading
 from collections.abc import Sequence
 from itertools import count
-from typing import NamedTuple
 
 from s3mount.bulk.folders import Folders, NotWritable, Run, new_run
 from s3mount.bulk.keys import FilePath, encoded
+from s3mount.bulk.wanted import (
+    Wanted,
+    collision,
+    describe,
+    fill,
+    same_time,
+    translated,
+    write_fully,
+)
+from s3mount.store.interface import Head
 
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+NAMELESS = os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC
+NO_NAMELESS = frozenset(
+    {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT, errno.EPERM, errno.EXDEV}
+)
+"""What file systems say that make no nameless files or give them no name later, and what a missing ``/proc`` says."""
 ODD_KEPT = 100_000
 """Paths of keys that are not plain, remembered to name them when another key wants the same one."""
 TRIES = 5
 """Times that a file is written anew after another run took its temporary one for a leftover."""
-PIECES_MAX = 1024
-"""Pieces that the kernel takes in one call (IOV_MAX)."""
-SECOND = 1_000_000_000
-
-
-class DiskFull(NotWritable):
-    """The disk, or the user's share of it, has no room: nothing more can be written."""
-
-
-class Collision(NotWritable):
-    """Another key has the same path."""
-
-
-class Wanted(NamedTuple):
-    """A file that is to be there.
-
-    Attributes:
-        key: of the object, for messages.
-        path: where.
-        size: bytes.
-        mtime_ns: its modification time, nanoseconds since the epoch.
-    """
-
-    key: str
-    path: FilePath
-    size: int
-    mtime_ns: int
 
 
 class Target:
@@ -80,6 +69,7 @@ class Target:
         self._folders = Folders(root, sweeps=sweeps, run=run)
         self._root = root if root.endswith("/") else f"{root}/"
         self._keeps_existing = keeps_existing
+        self._makes_nameless = True
         self._temporary = run.temporary.encode()
         self._serial = count(run.first_serial)
         # Guarded by the lock: names are given by the thread of small files and by that of large ones.
@@ -131,6 +121,10 @@ class Target:
                 self._note_odd(wanted)
         return True
 
+    def described(self, wanted: Wanted, head: Head) -> Wanted:
+        """What a file is to be now that a reply begins that tells of its object; the same unless a subclass knows more."""
+        return wanted
+
     def write(self, wanted: Wanted, body: bytes) -> None:
         """Write a whole file at once.
 
@@ -139,6 +133,8 @@ class Target:
         """
         try:
             folder = self._folders.open(wanted.path.directory, make=True)
+            if self._makes_nameless and self._write_nameless(folder, wanted, body):
+                return
             for _ in range(TRIES):
                 if self._write(folder, wanted, body):
                     return
@@ -162,8 +158,7 @@ class Target:
         """A new temporary file: its name and its descriptor."""
         name = b"%s%08x.part" % (self._temporary, next(self._serial) & 0xFFFFFFFF)
         descriptor = os.open(name, CREATE, 0o666, dir_fd=folder)
-        if self._began_ns is None:
-            self._began_ns = os.fstat(descriptor).st_ctime_ns
+        self._note_began(descriptor)
         return name, descriptor
 
     def give_place(self, folder: int, temporary: bytes, wanted: Wanted) -> None:
@@ -175,20 +170,57 @@ class Target:
         """
         name = encoded(wanted.path.name)
         with self._lock:
-            if self._has_odd or not wanted.path.is_plain:
-                self._check_free(folder, name, wanted)
-                self._note_odd(wanted)
+            self._claim(folder, name, wanted)
             os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+
+    def _note_began(self, descriptor: int) -> None:
+        if self._began_ns is None:
+            self._began_ns = os.fstat(descriptor).st_ctime_ns
+
+    def _write_nameless(self, folder: int, wanted: Wanted, body: bytes) -> bool:
+        """False when there is a file in its place already, or when this file system wants another way."""
+        try:
+            descriptor = os.open(b".", NAMELESS, 0o666, dir_fd=folder)
+        except OSError as error:
+            self._refused_nameless(error)
+            return False
+        try:
+            self._note_began(descriptor)
+            fill(descriptor, wanted, body)
+            return self._name(descriptor, folder, wanted)
+        finally:
+            os.close(descriptor)
+
+    def _name(self, descriptor: int, folder: int, wanted: Wanted) -> bool:
+        name = encoded(wanted.path.name)
+        with self._lock:
+            self._claim(folder, name, wanted)
+            try:
+                # The link of /proc is to be followed, to the file itself.
+                os.link(
+                    b"/proc/self/fd/%d" % descriptor,
+                    name,
+                    dst_dir_fd=folder,
+                    follow_symlinks=True,
+                )
+            except FileExistsError:
+                return False
+            except OSError as error:
+                self._refused_nameless(error)
+                return False
+        return True
+
+    def _refused_nameless(self, error: OSError) -> None:
+        if error.errno not in NO_NAMELESS:
+            raise error
+        self._makes_nameless = False
 
     def _write(self, folder: int, wanted: Wanted, body: bytes) -> bool:
         """False when another run removed the temporary file."""
         temporary, descriptor = self.create(folder)
         try:
             try:
-                written = os.write(descriptor, body)
-                if written < len(body):
-                    write_fully(descriptor, [body[written:]], written)
-                os.utime(descriptor, ns=(wanted.mtime_ns, wanted.mtime_ns))
+                fill(descriptor, wanted, body)
             finally:
                 os.close(descriptor)
             self.give_place(folder, temporary, wanted)
@@ -202,10 +234,15 @@ class Target:
 
     # Under the lock.
 
+    def _claim(self, folder: int, name: bytes, wanted: Wanted) -> None:
+        if self._has_odd or not wanted.path.is_plain:
+            self._check_free(folder, name, wanted)
+            self._note_odd(wanted)
+
     def _check_free(self, folder: int, name: bytes, wanted: Wanted) -> None:
         first = self._odd.get(str(wanted.path))
         if first is not None and first != wanted.key:
-            raise _collision(wanted, f"as {first!r} has")
+            raise collision(wanted, f"as {first!r} has")
         try:
             found = os.stat(name, dir_fd=folder, follow_symlinks=False)
         except FileNotFoundError:
@@ -213,9 +250,9 @@ class Target:
         if stat.S_ISDIR(found.st_mode):
             return  # the rename says so
         if self._began_ns is not None and found.st_ctime_ns >= self._began_ns:
-            raise _collision(wanted, "where a file was written during this run already")
+            raise collision(wanted, "where a file was written during this run already")
         if self._keeps_existing and not wanted.path.is_plain:
-            raise _collision(wanted, "where another file is kept")
+            raise collision(wanted, "where another file is kept")
 
     def _note_odd(self, wanted: Wanted) -> None:
         if not wanted.path.is_plain:
@@ -281,7 +318,7 @@ class PartFile:
         found = os.fstat(self._descriptor).st_size
         if found != wanted.size:
             raise NotWritable(f"{str(wanted.path)!r} has {found} bytes of {wanted.size}")
-        os.utime(self._descriptor, ns=(wanted.mtime_ns, wanted.mtime_ns))
+        describe(self._descriptor, wanted)
         self._target.give_place(self._folder, self._name, wanted)
 
     def _close(self) -> None:
@@ -290,48 +327,3 @@ class PartFile:
                 with contextlib.suppress(OSError):
                     os.close(descriptor)
         self._descriptor = self._folder = -1
-
-
-def write_fully(descriptor: int, pieces: Sequence[bytes], start: int) -> None:
-    """Write all of some pieces, one behind the other."""
-    for first in range(0, len(pieces), PIECES_MAX):
-        views = [memoryview(piece) for piece in pieces[first : first + PIECES_MAX]]
-        while views:
-            written = os.pwritev(descriptor, views, start)
-            start += written
-            while views and written >= len(views[0]):
-                written -= len(views.pop(0))
-            if written:
-                views[0] = views[0][written:]
-
-
-def same_time(found_ns: int, wanted_ns: int) -> bool:
-    """Whether two times are the same; where one of them knows whole seconds only, in seconds."""
-    if found_ns == wanted_ns:
-        return True
-    is_coarse = not found_ns % SECOND or not wanted_ns % SECOND
-    return is_coarse and found_ns // SECOND == wanted_ns // SECOND
-
-
-def translated(error: OSError, path: FilePath) -> NotWritable:
-    """An error of the file system, in words that say what to do."""
-    shown = repr(str(path))
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        whose = "the disk is full" if error.errno == errno.ENOSPC else "your quota is used up"
-        return DiskFull(
-            f"{whose}: {shown} cannot be written",
-            hint="make room and run the same command with --skip-existing: it goes on from there",
-        )
-    if error.errno in {errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST}:
-        return NotWritable(
-            f"{shown} is a directory, and a file is needed in its place",
-            hint="a file cannot be a directory too: leave one of the keys out with --exclude",
-        )
-    return NotWritable(f"{shown} cannot be written: {error.strerror or error}")
-
-
-def _collision(wanted: Wanted, why: str) -> Collision:
-    return Collision(
-        f"{wanted.key!r} has the same path, {str(wanted.path)!r}, {why}",
-        hint="empty parts of keys have no place in a path: download such keys into another directory",
-    )

@@ -9,7 +9,6 @@ Everything a reader needs changes under the object's lock, and a reader takes a 
 and copies without it.
 """
 
-import contextlib
 import os
 from bisect import bisect_right
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from typing import NamedTuple, Protocol
 from s3mount.cache.extent import OpenFile, read_fully
 from s3mount.cache.layout import ByteRange, ObjectId
 from s3mount.cache.shared import Shared
+from s3mount.cache.temporary import remove
 from s3mount.cache.trailer import BLOCK, RunningSums, charge, encode, identity, trailer_size
 from s3mount.errors import BadBody, S3MountError, StoreError
 from s3mount.store.interface import Head
@@ -323,9 +323,8 @@ class Fill:
         if not self._shared.space.reserve(amount):
             raise OSError("the cache is full")
         self._reserved = amount
-        self._path = self._shared.space.temporary()
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        return OpenFile(os.open(self._path, flags, 0o600))
+        fd, self._path = self._shared.space.create()
+        return OpenFile(fd)
 
     def _commit(self) -> None:
         length = self.stop - self.start
@@ -363,8 +362,7 @@ class Fill:
     def _discard_file(self) -> None:
         if self._path:
             # What stays in the temporary directory is removed when the session is over.
-            with contextlib.suppress(OSError):
-                os.unlink(self._path)
+            remove(self._path)
             self._path = ""
 
 

@@ -89,10 +89,6 @@ class Layout:
         """The file of one pin."""
         return f"{self.pins}/{name}"
 
-    def temporary(self, session: str, number: int) -> str:
-        """A name for an extent that is being written."""
-        return f"{self.tmp}/{session}.{number}"
-
     def session(self, session: str) -> str:
         """The locked file of one process."""
         return f"{self.sessions}/{session}"

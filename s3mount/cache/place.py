@@ -13,6 +13,7 @@ import time
 from s3mount.cache.extent import Extent, OpenFile, OpenFiles
 from s3mount.cache.extent_map import ExtentMap
 from s3mount.cache.layout import extent_name, make_directory, parse_extent_name
+from s3mount.cache.temporary import give_name
 from s3mount.cache.trailer import BLOCK
 
 TRIES = 4
@@ -182,17 +183,15 @@ class Place:
         self._scanned = changed if settled else 0
 
     def _commit_alone(self, temporary: str, file: OpenFile) -> int | None:
-        if os.access(self.path, os.F_OK):
-            return ALREADY_THERE if self._load() and not self._is_directory else None
         inode = os.fstat(file.fd).st_ino
         fcntl.flock(file.fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
         try:
-            os.rename(temporary, self.path)
+            is_named = give_name(temporary, self.path)
         except FileNotFoundError:
             make_directory(os.path.dirname(self.path))
-            os.rename(temporary, self.path)
-        except IsADirectoryError:
-            return None
+            is_named = give_name(temporary, self.path)
+        if not is_named:
+            return ALREADY_THERE if self._load() and not self._is_directory else None
         self._take_file(file, inode)
         return 0
 
@@ -208,14 +207,14 @@ class Place:
             if not self._is_directory:
                 return ALREADY_THERE  # the whole object is there
             path = f"{self.path}/{extent_name(start, stop)}"
-            if os.access(path, os.F_OK):
-                self._scan(0)
-                return ALREADY_THERE
             try:
-                os.rename(temporary, path)
+                is_named = give_name(temporary, path)
             except FileNotFoundError:
                 self.close()
                 continue
+            if not is_named:
+                self._scan(0)
+                return ALREADY_THERE
             extent = self._extent(start, stop, path, os.fstat(file.fd).st_ino, file)
             self._files.opened(extent)
             self.extents = self.extents.adding(extent)

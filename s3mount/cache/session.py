@@ -10,6 +10,7 @@ import os
 import secrets
 from itertools import count
 
+from s3mount.cache import temporary
 from s3mount.cache.extent import OpenFile
 from s3mount.cache.layout import Layout
 
@@ -28,14 +29,20 @@ class Session:
         self.name = f"{os.getpid()}-{secrets.token_hex(6)}"
         self._layout = layout
         self._numbers = count()
+        self._makes_nameless = temporary.makes_nameless(layout.tmp)
         self._path = layout.session(self.name)
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         self._file: OpenFile | None = OpenFile(fd)
         fcntl.flock(fd, fcntl.LOCK_EX)
 
-    def temporary(self) -> str:
-        """A fresh path for an extent that is being written."""
-        return self._layout.temporary(self.name, next(self._numbers))
+    def create(self) -> tuple[int, str]:
+        """A fresh file for an extent; see `temporary.create`.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        name = "" if self._makes_nameless else f"{self.name}.{next(self._numbers)}"
+        return temporary.create(self._layout.tmp, name)
 
     def close(self) -> None:
         """End the session; what it left behind may be removed by anybody."""

@@ -61,13 +61,13 @@ class Space:
         self._pending: dict[str, Change] = {}  # in the order of their last use
         self._generation = 0
 
-    def temporary(self) -> str:
-        """A fresh path for an extent that is being written.
+    def create(self) -> tuple[int, str]:
+        """A fresh file for an extent that is being written; see `temporary.create`.
 
         Raises:
-            OSError: the session's file cannot be made.
+            OSError: it, or the session's file, cannot be made.
         """
-        return self._own_session().temporary()
+        return self._own_session().create()
 
     def reserve(self, amount: int) -> bool:
         """Reserve bytes before writing them; False, soon, when there is no room right now.

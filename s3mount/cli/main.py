@@ -5,6 +5,7 @@ of commands are imported when they are needed; a new command group is one file a
 `COMMANDS`.
 """
 
+import gc
 import importlib
 import os
 import sys
@@ -33,6 +34,10 @@ COMMANDS = {
 """Name to module and attribute, in the order in which help shows them."""
 
 ALIASES = {"umount": "unmount"}
+
+COLLECT_EVERY = 50_000
+"""Objects made and kept before the collector looks for cycles. Hundreds of requests at once keep more than the usual
+700, so that it would look, and find nothing, all the time."""
 
 _OWN_FLAGS = {"-h", "--help", "--version"}
 
@@ -144,6 +149,7 @@ def _say_usage(error: click.UsageError) -> None:
 
 def main() -> None:
     """The entry point."""
+    gc.set_threshold(COLLECT_EVERY)
     status = run()
     try:
         sys.stdout.flush()

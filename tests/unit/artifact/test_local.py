@@ -18,7 +18,7 @@ from s3mount.artifact.placing import Placing, plan, refuse_clashes
 from s3mount.artifact.tree import is_stream, local_files
 from s3mount.bulk.folders import NotWritable
 from s3mount.bulk.keys import FilePath, Unplaceable
-from s3mount.bulk.target import Wanted
+from s3mount.bulk.wanted import Wanted
 from s3mount.errors import AlreadyExists, ConfigError, NotFound
 
 ROOT = "artifacts/jobs/1"
@@ -212,8 +212,8 @@ def test_a_file_is_not_written_over_these(local, force):
 
 
 def test_a_file_gets_its_mode_with_its_place(tmp_path):
-    target = Placing(str(tmp_path), {"k": 0o711})
-    target.receive(Wanted("k", FilePath("d", "f", True), 4, 10**18), [b"bo", b"dy"])
+    target = Placing(str(tmp_path))
+    target.receive(Wanted("k", FilePath("d", "f", True), 4, 10**18, 0o711), [b"bo", b"dy"])
     found = (tmp_path / "d/f").stat()
     assert (found.st_mode & 0o777, found.st_size, found.st_mtime_ns) == (0o711, 4, 10**18)
     with pytest.raises(NotWritable):
@@ -227,7 +227,7 @@ def test_where_there_are_no_links_a_file_is_renamed(tmp_path, monkeypatch):
         raise PermissionError(1, "no links here")
 
     monkeypatch.setattr(os, "link", refuse)
-    target = Placing(str(tmp_path), {}, lambda wanted: LocalClash(wanted.key))
+    target = Placing(str(tmp_path), lambda wanted: LocalClash(wanted.key))
     target.receive(Wanted("k", FilePath("", "f", True), 4, 0), [b"body"])
     assert os.listdir(tmp_path) == ["f"]
     target.close()

@@ -23,7 +23,7 @@ from s3mount.bulk.keys import Unplaceable
 from s3mount.bulk.outcome import Ending, Outcome
 from s3mount.bulk.pipeline import Pipeline
 from s3mount.bulk.receiving import Damaged
-from s3mount.bulk.target import Collision, DiskFull
+from s3mount.bulk.wanted import Collision, DiskFull
 from s3mount.cache.fill import Unsound
 from s3mount.store.interface import ObjectMeta
 from s3mount.store.memory import MemoryStore

@@ -16,7 +16,7 @@ from s3mount.bulk.outcome import Ending
 from s3mount.bulk.receiving import Damaged
 from s3mount.bulk.saving import MIB, PART
 from s3mount.bulk.selection import Selection
-from s3mount.bulk.target import Collision, DiskFull
+from s3mount.bulk.wanted import Collision, DiskFull
 from s3mount.bulk.warm import prefetch_objects
 from s3mount.cache.cache import Limits
 from s3mount.errors import AccessDenied, ConfigError, NotFound, ObjectArchived, ServerFault

@@ -8,10 +8,10 @@ import pytest
 
 from s3mount.bulk.folders import Folders, NotWritable
 from s3mount.bulk.keys import KeyMap
-from s3mount.bulk.target import (
+from s3mount.bulk.target import NO_NAMELESS, Target
+from s3mount.bulk.wanted import (
     Collision,
     DiskFull,
-    Target,
     Wanted,
     same_time,
     translated,
@@ -296,6 +296,45 @@ def test_a_target_must_be_a_directory(tmp_path, name):
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError):
         Target(str(tmp_path / name))
+
+
+def test_a_small_file_never_has_a_temporary_name(target, root, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("no file was there, so none need be replaced")
+
+    monkeypatch.setattr(os, "rename", refuse)
+    target.write(wanted("a/f"), b"body")
+    assert (root / "a" / "f").read_bytes() == b"body"
+    assert (root / "a" / "f").stat().st_mtime_ns == TIME
+
+
+@pytest.mark.parametrize("number", sorted(NO_NAMELESS))
+@pytest.mark.parametrize("call", ["open", "link"])
+def test_a_file_system_without_nameless_files(target, root, monkeypatch, call, number):
+    real, refused = getattr(os, call), []
+
+    def odd(path, *args, **kwargs):
+        if call == "link" or args[0] & os.O_TMPFILE == os.O_TMPFILE:
+            refused.append(path)
+            raise OSError(number, os.strerror(number))
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, call, odd)
+    for name in ("f", "g"):
+        target.write(wanted(f"a/{name}"), b"body")
+        assert (root / "a" / name).read_bytes() == b"body"
+    assert len(refused) == 1
+    assert files(root) == {"a/f", "a/g"}
+
+
+def test_a_disk_that_is_full_while_a_nameless_file_is_named(target, root, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "link", full)
+    with pytest.raises(DiskFull):
+        target.write(wanted("a/f"), b"body")
+    assert files(root) == set()
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])

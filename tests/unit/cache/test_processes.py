@@ -8,6 +8,7 @@ import traceback
 
 import pytest
 
+from s3mount.cache import temporary
 from s3mount.cache.cache import Cache, Limits
 from s3mount.cache.trailer import CELL
 from s3mount.cache.verify import verify
@@ -17,7 +18,7 @@ from tests.unit.cache.builders import ROOMY, body_of, disk_bytes, fill, make_oid
 
 SMALL = make_oid("small", 5000)
 LARGE = make_oid("large", 3 * CELL)
-STEPS = ("open", "pwritev", "access", "mkdir", "rename", "fstat", "stat", "unlink")
+STEPS = ("open", "pwritev", "access", "mkdir", "rename", "link", "fstat", "stat", "unlink")
 
 
 def in_child(work):
@@ -69,7 +70,10 @@ def fill_both(root):
     cache.maintain(now())
 
 
-def test_crash_at_every_step_leaves_a_right_cache(tmp_path):
+@pytest.mark.parametrize("nameless", [True, False])
+def test_crash_at_every_step_leaves_a_right_cache(tmp_path, monkeypatch, nameless):
+    if not nameless:
+        monkeypatch.setattr(temporary, "makes_nameless", lambda _: False)
     ended = False
     for step in range(200):
         if ended:
