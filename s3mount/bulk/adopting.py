@@ -13,6 +13,7 @@ from s3mount.bulk.session import Session
 from s3mount.cache.cache import ByteRange, CachedObject
 from s3mount.cache.layout import ObjectId
 from s3mount.errors import BadBody
+from s3mount.store.buffers import read_at
 from s3mount.store.interface import Head, ObjectMeta
 from s3mount.transfer.housekeeping import Worker
 
@@ -78,7 +79,7 @@ def _copy(held: CachedObject, part: ByteRange, descriptor: int) -> None:
     fill = held.begin_fill(part.start, part.stop)
     fill.head(Head(held.oid.etag, held.oid.size))
     for start in range(part.start, part.stop, PIECE):
-        piece = os.pread(descriptor, min(PIECE, part.stop - start), start)
+        piece = read_at(descriptor, min(PIECE, part.stop - start), start)
         if not piece:
             fill.fail(BadBody(f"the file of {held.oid.key!r} became shorter", key=held.oid.key))
             return

@@ -21,6 +21,7 @@ from s3mount.cache.trailer import (
     identity,
     trailer_size,
 )
+from s3mount.store.buffers import page_aligned
 
 CHECKED_AT_ONCE = 8 * CELL
 """Bytes that a check holds in memory."""
@@ -46,8 +47,8 @@ class _Buffers(threading.local):
     """Memory of one thread, used again and again: fresh pages cost more than a copy."""
 
     def __init__(self) -> None:
-        self.reply = memoryview(bytearray(256 * 1024))
-        self.scratch = memoryview(bytearray(0))
+        self.reply = page_aligned(256 * 1024)
+        self.scratch = memoryview(b"")
 
 
 _buffers = _Buffers()
@@ -57,7 +58,7 @@ def reply_buffer(length: int) -> memoryview:
     """The calling thread's buffer, valid until it asks again."""
     view = _buffers.reply
     if length > len(view):
-        view = _buffers.reply = memoryview(bytearray(1 << (length - 1).bit_length()))
+        view = _buffers.reply = page_aligned(1 << (length - 1).bit_length())
     return view[:length]
 
 
@@ -65,7 +66,7 @@ def scratch_buffer(length: int) -> memoryview:
     """A second buffer of the calling thread, for bytes on their way into the first."""
     view = _buffers.scratch
     if length > len(view):
-        view = _buffers.scratch = memoryview(bytearray(1 << (length - 1).bit_length()))
+        view = _buffers.scratch = page_aligned(1 << (length - 1).bit_length())
     return view[:length]
 
 

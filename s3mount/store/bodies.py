@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 from isal import isal_zlib
 
 from s3mount.errors import SourceChanged
+from s3mount.store.buffers import read_at
 
 CHUNK = 1024 * 1024
 """Bytes read at a time where a checksum of a file is made."""
@@ -145,7 +146,7 @@ class _PartReader:
         wanted = min(size, self._stop - self._at)
         if wanted <= 0:
             return b""
-        chunk = os.pread(self._descriptor, wanted, self._at)
+        chunk = read_at(self._descriptor, wanted, self._at)
         self._at += len(chunk)
         is_over = self._at == self._stop
         if not chunk or (is_over and stamp_of(os.fstat(self._descriptor)) != self._part.stamp):

@@ -24,6 +24,7 @@ from s3mount.errors import (
 )
 from s3mount.metrics import Counters
 from s3mount.store.bell import Bell
+from s3mount.store.buffers import read_at
 from s3mount.store.directory_draft import etag_of, is_temporary
 from s3mount.store.directory_writing import DirectoryWriter
 from s3mount.store.interface import (
@@ -202,7 +203,7 @@ class DirectoryStore:
                 raise ObjectChanged("the file was changed", key=request.key)
             receiver.head(Head(etag_of(before), before.st_size))
             for start in range(request.start, request.stop, CHUNK):
-                chunk = os.pread(descriptor, min(CHUNK, request.stop - start), start)
+                chunk = read_at(descriptor, min(CHUNK, request.stop - start), start)
                 # A writer that changes the file in place shows in its time or size; bytes read before that are good.
                 if etag_of(os.fstat(descriptor)) != etag_of(before):
                     raise ObjectChanged("the file was changed", key=request.key)
