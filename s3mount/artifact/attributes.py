@@ -30,8 +30,9 @@ class Attributes(NamedTuple):
 
 def metadata_of(mode: int, mtime_ns: int) -> tuple[tuple[str, str], ...]:
     """What is stored with an object."""
-    seconds = Decimal(mtime_ns).scaleb(-9)
-    return ((_MODE, f"{mode & _PERMISSIONS:04o}"), (_MTIME, f"{seconds:.9f}"))
+    seconds, rest = divmod(abs(mtime_ns), _SECOND)
+    sign = "-" if mtime_ns < 0 else ""
+    return ((_MODE, f"{mode & _PERMISSIONS:04o}"), (_MTIME, f"{sign}{seconds}.{rest:09}"))
 
 
 def attributes_of(metadata: tuple[tuple[str, str], ...]) -> Attributes:

@@ -74,7 +74,7 @@ class HubBackend:
             return exists_locally(planned.place(wanted.key))
 
         root = made_directory(planned.root)
-        with closing(Placing(root, {}, None if force else taken)) as target:
+        with closing(Placing(root, None if force else taken)) as target:
 
             def fetch(each: str) -> tuple[str, int]:
                 return each, self._get(found[each], each, planned.paths[each], target)

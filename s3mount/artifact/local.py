@@ -45,13 +45,13 @@ class LocalBackend:
         """See `Backend.push`."""
         for file in files:
             self._refuse_taken(file.remote, force=force)
-        modes = {file.remote: file.mode for file in files}
         taken = None if force else _taken_here
         keys = KeyMap("")
-        with closing(Placing(self._root, modes, taken)) as target:
+        with closing(Placing(self._root, taken)) as target:
 
             def store(file: LocalFile) -> LocalFile:
-                wanted = Wanted(file.remote, keys.path_of(file.remote), file.size, file.mtime_ns)
+                path = keys.path_of(file.remote)
+                wanted = Wanted(file.remote, path, file.size, file.mtime_ns, file.mode)
                 chunks = read_whole(file.path, file.size, file.mtime_ns)
                 target.receive(wanted, parallel.until(self._is_over, chunks))
                 return file
@@ -67,13 +67,13 @@ class LocalBackend:
             raise not_found(remote)
         planned = plan(remote, local, list(found))
         refuse_clashes(planned, force=force)
-        modes = {each: stat.S_IMODE(status.st_mode) & 0o777 for each, status in found.items()}
         taken = None if force else partial(_taken_there, planned.root)
-        with closing(Placing(made_directory(planned.root), modes, taken)) as target:
+        with closing(Placing(made_directory(planned.root), taken)) as target:
 
             def fetch(each: str) -> str:
                 status = found[each]
-                wanted = Wanted(each, planned.paths[each], status.st_size, status.st_mtime_ns)
+                size, mode = status.st_size, status.st_mode & 0o777
+                wanted = Wanted(each, planned.paths[each], size, status.st_mtime_ns, mode)
                 chunks = read_whole(self._path(each), status.st_size, status.st_mtime_ns)
                 target.receive(wanted, parallel.until(self._is_over, chunks))
                 return each

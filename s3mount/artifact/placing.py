@@ -11,11 +11,13 @@ from contextlib import suppress
 from errno import EMLINK, ENOSYS, ENOTSUP, EPERM
 from typing import NamedTuple
 
+from s3mount.artifact.attributes import Attributes, attributes_of
 from s3mount.artifact.failures import LocalClash, exists_locally
 from s3mount.bulk.folders import NotWritable
 from s3mount.bulk.keys import FilePath, KeyMap, encoded
 from s3mount.bulk.target import Target
 from s3mount.bulk.wanted import Wanted
+from s3mount.store.interface import Head
 
 _NO_LINKS = frozenset({EPERM, ENOTSUP, ENOSYS, EMLINK})
 
@@ -118,12 +120,17 @@ def made_directory(path: str) -> str:
     return path
 
 
+def with_attributes(wanted: Wanted, known: Attributes) -> Wanted:
+    """A file with the mode and the time that are known of it; what is not known stays as it is."""
+    mtime_ns = wanted.mtime_ns if known.mtime_ns is None else known.mtime_ns
+    return wanted._replace(mtime_ns=mtime_ns, mode=known.mode)
+
+
 class Placing(Target):
     """Files below a directory that get their mode with their place.
 
     Args:
         root: the directory, which must exist.
-        modes: permissions by key; those that are missing get what is usual.
         taken: without it a file that is there is replaced; with it, it makes the error that says that one is there.
 
     Raises:
@@ -133,19 +140,18 @@ class Placing(Target):
     def __init__(
         self,
         root: str,
-        modes: Mapping[str, int],
         taken: Callable[[Wanted], Exception] | None = None,
     ) -> None:
         super().__init__(root)
-        self._modes = modes
         self._taken = taken
         self._beginning = threading.Lock()
 
+    def described(self, wanted: Wanted, head: Head) -> Wanted:
+        """With the mode and the time that were stored with the object."""
+        return with_attributes(wanted, attributes_of(head.metadata))
+
     def give_place(self, folder: int, temporary: bytes, wanted: Wanted) -> None:
         """See `Target.give_place`."""
-        mode = self._modes.get(wanted.key)
-        if mode is not None:
-            os.chmod(temporary, mode, dir_fd=folder)
         if self._taken is None or not self._linked(self._taken, folder, temporary, wanted):
             super().give_place(folder, temporary, wanted)
 

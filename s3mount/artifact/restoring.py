@@ -1,23 +1,24 @@
 """Objects of a listing into files with the mode and the time that were stored with them.
 
-A listing does not tell of metadata, so that each object is looked at before it is fetched; both many at once.
+The reply that brings an object tells of its metadata. What comes without one, from the cache or because it is empty, is
+looked at first.
 """
 
-from collections.abc import Callable, Generator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 
-from s3mount.artifact.attributes import attributes_of
-from s3mount.artifact.placing import Placing
+from s3mount.artifact.attributes import Attributes, attributes_of
+from s3mount.artifact.placing import Placing, with_attributes
 from s3mount.bulk.keys import FilePath, KeyMap
 from s3mount.bulk.outcome import Ending, Outcome
 from s3mount.bulk.pipeline import Pipeline
 from s3mount.bulk.saving import SaveTask, Wishes
 from s3mount.bulk.session import Session
+from s3mount.bulk.wanted import Wanted
 from s3mount.errors import StoreError
 from s3mount.store.interface import ObjectMeta
 from s3mount.store.writing import Answer, Facts, Look
-from s3mount.transfer.engine import Engine
 from s3mount.transfer.flight import Urgency
 
 Done = Callable[[Outcome], None]
@@ -28,10 +29,9 @@ def restored(
     metas: Sequence[ObjectMeta],
     paths: Mapping[str, FilePath],
     target: Placing,
-    modes: MutableMapping[str, int],
     jobs: int,
-) -> Generator[Outcome, None, None]:
-    """Fetch objects that are known into files.
+) -> Generator[list[Outcome], None, None]:
+    """Fetch objects that are known into files; the outcomes come in batches.
 
     Leaving early begins no more of them, and returns when no temporary file is left.
 
@@ -40,16 +40,13 @@ def restored(
         metas: the objects.
         paths: of each key, below the target.
         target: where the files go; closed at the end.
-        modes: of the target; filled here.
         jobs: objects under way at once at the most.
     """
-    saving = SaveTask(session, _Paths(paths), target, Wishes(False, False, True, jobs))
-    task = _Restore(session.engine, saving, modes)
+    task = _Restore(session, paths, target, jobs)
     pipeline = Pipeline(session.engine, _Known(metas), task, jobs=jobs)
     try:
         with closing(pipeline.run()) as batches:
-            for batch in batches:
-                yield from batch
+            yield from batches
     finally:
         if task.close():
             target.close()
@@ -87,40 +84,52 @@ class _Known:
         """There is nothing to stop."""
 
 
-class _Restore:
-    """Looks at each object, then has it saved; a `pipeline.Task`. Lives on the engine's thread."""
+class _Restore(SaveTask):
+    """Saves objects, and looks first at those that no reply will tell of."""
 
-    def __init__(self, engine: Engine, saving: SaveTask, modes: MutableMapping[str, int]) -> None:
-        self._engine = engine
-        self._saving = saving
-        self._modes = modes
-        self._is_stopping = False
+    def __init__(
+        self, session: Session, paths: Mapping[str, FilePath], target: Placing, jobs: int
+    ) -> None:
+        super().__init__(session, _Paths(paths), target, Wishes(False, False, True, jobs))
+        self._engine = session.engine
+        # Of the engine's thread: what was looked at.
+        self._told: dict[str, Attributes] = {}
+        self._is_ending = False
 
     def begin(self, meta: ObjectMeta, done: Done) -> bool:
+        """See `Task.begin`."""
+        if meta.size and not super().is_cached(meta):
+            return super().begin(meta, done)
         self._engine.send(Look(meta.key), partial(self._looked, meta, done), Urgency.WARM)
         return True
 
-    def close(self) -> bool:
-        """Stop; not on the engine's thread. Whether nothing is left under way."""
-        self._engine.call(self._stop)
-        return self._saving.close()
+    def is_cached(self, meta: ObjectMeta) -> bool:
+        """Only what was looked at may be copied: the cache may have got it a moment ago."""
+        return meta.key in self._told and super().is_cached(meta)
 
-    def _stop(self) -> None:
-        self._is_stopping = True
+    def wanted(self, meta: ObjectMeta, path: FilePath) -> Wanted:
+        """The file, as the look told of it."""
+        wanted = super().wanted(meta, path)
+        told = self._told.get(meta.key)
+        return wanted if told is None else with_attributes(wanted, told)
+
+    def close(self) -> bool:
+        """See `SaveTask.close`."""
+        self._engine.call(self._end)
+        return super().close()
+
+    def _end(self) -> None:
+        self._is_ending = True
 
     def _looked(self, meta: ObjectMeta, done: Done, answer: Answer | StoreError) -> None:
-        if self._is_stopping:
+        if self._is_ending:
             return
         if not isinstance(answer, Facts):
             error = answer if isinstance(answer, StoreError) else None
             done(Outcome(meta, Ending.FAILED, error=error))
             return
-        known = attributes_of(answer.metadata)
-        if known.mode is not None:
-            self._modes[meta.key] = known.mode
-        if known.mtime_ns is not None:
-            meta = meta._replace(mtime_ns=known.mtime_ns)
+        self._told[meta.key] = attributes_of(answer.metadata)
         try:
-            self._saving.begin(meta, done)
+            super().begin(meta, done)
         except Exception as error:
             done(Outcome(meta, Ending.FAILED, error=error))

@@ -1,24 +1,22 @@
 """Artifacts in a bucket: the key is the remote path below a prefix, as other tools for such buckets have it."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from pathlib import Path
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 
 from s3mount.artifact.attributes import metadata_of
 from s3mount.artifact.backend import Artifact, Told
 from s3mount.artifact.failures import already_exists, denied, exists_locally, not_found
-from s3mount.artifact.placing import Placing, made_directory, plan, refuse_clashes
-from s3mount.artifact.restoring import restored
 from s3mount.artifact.settings import S3Settings
 from s3mount.artifact.tree import LocalFile
-from s3mount.bulk.sending import Upload, look, remove, send
+from s3mount.bulk.sending import Upload, look, look_at, remove, send
 from s3mount.bulk.session import Session, opened
 from s3mount.bulk.wanted import Wanted
 from s3mount.config import MountOptions, resolve
 from s3mount.errors import AccessDenied, AlreadyExists, NotFound
+from s3mount.listing.page_order import is_ordered
 from s3mount.listing.walk import pages_now, walk_now
-from s3mount.store.interface import ObjectMeta
+from s3mount.store.interface import MOST_ENTRIES, ObjectMeta, Page
 from s3mount.store.open import Source, parse_source
 
 JOBS = 64
@@ -76,10 +74,11 @@ class S3Backend:
             self._refuse_taken(files)
         uploads = (
             Upload(
-                Path(file.path),
+                file.path,
                 self._key(file.remote),
                 metadata=metadata_of(file.mode, file.mtime_ns),
                 if_absent=not force,
+                looked=not force,
             )
             for file in files
         )
@@ -92,6 +91,9 @@ class S3Backend:
 
     def pull(self, remote: str, local: str, *, force: bool, told: Told) -> None:
         """See `Backend.pull`."""
+        from s3mount.artifact.placing import Placing, made_directory, plan, refuse_clashes
+        from s3mount.artifact.restoring import restored  # a push does not wait for it
+
         found = [meta for meta in self._found(remote, "pull") if not meta.key.endswith("/")]
         if not found:
             raise not_found(remote)
@@ -102,11 +104,9 @@ class S3Backend:
         def taken(wanted: Wanted) -> Exception:
             return exists_locally(planned.place(self._remote(wanted.key)))
 
-        modes: dict[str, int] = {}
-        root = made_directory(planned.root)
-        target = Placing(root, modes, None if force else taken)
-        with closing(restored(self._session, found, paths, target, modes, JOBS)) as outcomes:
-            for outcome in outcomes:
+        target = Placing(made_directory(planned.root), None if force else taken)
+        with closing(restored(self._session, found, paths, target, JOBS)) as batches:
+            for outcome in (each for batch in batches for each in batch):
                 each = self._remote(outcome.meta.key)
                 if isinstance(outcome.error, AccessDenied):
                     raise denied("pull", each, outcome.error)
@@ -155,32 +155,37 @@ class S3Backend:
 
     def _found(self, remote: str, operation: str) -> Sequence[ObjectMeta]:
         """The object of this name or, when there is none, all below it; directory markers as well."""
+        key = self._key(remote)
         try:
-            first = self._first_page(self._key(remote))
-            exact = [meta for meta in first if meta.key == self._key(remote)]
-            return exact or self._below(f"{self._key(remote)}/")
+            # One request finds out both, and brings most directories whole.
+            page = self._first_page(key, MOST_ENTRIES)
+            exact = [meta for meta in page.objects if meta.key == key]
+            return exact or self._rest_below(f"{key}/", page)
         except AccessDenied as error:
             raise denied(operation, remote, error) from error
 
     def _first(self, prefix: str) -> str:
         """The first key that begins with a prefix, which is the prefix itself if that is one; empty for none."""
-        return next((meta.key for meta in self._first_page(prefix)), "")
+        return next((meta.key for meta in self._first_page(prefix, 1).objects), "")
 
-    def _first_page(self, prefix: str) -> Sequence[ObjectMeta]:
+    def _first_page(self, prefix: str, most: int) -> Page:
         engine = self._session.engine
-        with closing(pages_now(engine, prefix, parallel=1, ahead=1, max_keys=1)) as pages:
-            first = next(pages, None)
-        return first.objects if first else ()
+        with closing(pages_now(engine, prefix, parallel=1, ahead=1, max_keys=most)) as pages:
+            return next(pages, Page((), (), None))
 
-    def _below(self, prefix: str) -> Sequence[ObjectMeta]:
-        found: dict[str, ObjectMeta] = {}
-        for page in walk_now(self._session.engine, prefix):
-            found.update((meta.key, meta) for meta in page)
+    def _rest_below(self, prefix: str, page: Page) -> Sequence[ObjectMeta]:
+        """All objects below a directory, of which a page may have told already."""
+        found = {meta.key: meta for meta in page.objects if meta.key.startswith(prefix)}
+        if page.next_token is not None:
+            after = last_listed(page, prefix)
+            for objects in walk_now(self._session.engine, prefix, after=after):
+                found.update((meta.key, meta) for meta in objects)
         return [found[key] for key in sorted(found)]
 
     def _refuse_taken(self, files: Sequence[LocalFile]) -> None:
-        """One is looked at, of many the directory is listed."""
         wanted = [file.remote for file in files]
+        if not wanted:
+            return
         try:
             taken = self._taken(wanted)
         except AccessDenied as error:
@@ -189,17 +194,41 @@ class S3Backend:
             if remote in taken:
                 raise already_exists(remote)
 
-    def _taken(self, wanted: Sequence[str]) -> Iterable[str]:
+    def _taken(self, wanted: Sequence[str]) -> Container[str]:
+        """Which names have an object: one is looked at, of many the directory is listed where that is allowed."""
         if len(wanted) == 1:
             try:
                 look(self._session, self._key(wanted[0]))
             except NotFound:
                 return ()
             return wanted
-        if not wanted:
-            return ()
         directory = os.path.commonpath([os.path.dirname(each) for each in wanted])
-        return {self._remote(meta.key) for meta in self._below(f"{self._key(directory)}/")}
+        with suppress(AccessDenied):
+            pages = walk_now(self._session.engine, f"{self._key(directory)}/")
+            return {self._remote(meta.key) for page in pages for meta in page}
+        return self._looked_at(wanted)
+
+    def _looked_at(self, wanted: Sequence[str]) -> Container[str]:
+        taken: set[str] = set()
+        keys = (self._key(each) for each in wanted)
+        with closing(look_at(self._session, keys, jobs=JOBS)) as batches:
+            for looked in (each for batch in batches for each in batch):
+                if looked.error is None:
+                    taken.add(self._remote(looked.key))
+                elif not isinstance(looked.error, NotFound):
+                    raise looked.error
+        return taken
+
+
+def last_listed(page: Page, prefix: str) -> str:
+    """The key behind which a prefix is still to be listed; empty where all of it is.
+
+    Args:
+        page: the first one of a listing that the prefix is a part of.
+        prefix: of the keys that are wanted.
+    """
+    last = page.objects[-1].key if page.objects else ""
+    return last if last.startswith(prefix) and is_ordered(page, "") else ""
 
 
 def _of_push(error: Exception | None, remote: str) -> Exception:

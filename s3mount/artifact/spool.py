@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from typing import BinaryIO
 
 from s3mount.artifact.failures import NotPushable
-
-STDIN = frozenset({"-", "/dev/stdin"})
+from s3mount.artifact.tree import STDIN
 
 
 @contextmanager

@@ -12,6 +12,9 @@ from typing import NamedTuple
 from s3mount.artifact.failures import NotPushable, missing_locally
 from s3mount.artifact.paths import join
 
+STDIN = frozenset({"-", "/dev/stdin"})
+"""Names of standard input."""
+
 _Identity = tuple[int, int]
 
 
@@ -57,7 +60,7 @@ def local_files(source: str, remote: str) -> list[LocalFile]:
 
 def is_stream(source: str) -> bool:
     """Whether a source is read once, from beginning to end: standard input, a pipe, a terminal."""
-    if source in {"-", "/dev/stdin"}:
+    if source in STDIN:
         return True
     try:
         mode = os.stat(source).st_mode

@@ -1,7 +1,10 @@
 """What a file is, by the end of its name: the same on every machine, whatever its own tables say."""
 
-from functools import lru_cache
-from mimetypes import MimeTypes
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mimetypes import MimeTypes
 
 UNKNOWN = "application/octet-stream"
 
@@ -29,7 +32,6 @@ _MORE = {
     ".deb": "application/vnd.debian.binary-package",
     ".rpm": "application/x-rpm",
 }
-_TABLE = MimeTypes()
 
 
 def content_type_of(name: str) -> str:
@@ -39,11 +41,19 @@ def content_type_of(name: str) -> str:
     return _of_suffix(base[dot:].lower()) if dot > 0 else UNKNOWN
 
 
+@cache
+def _table() -> "MimeTypes":
+    # It reads the machine's tables first, and who only fetches should not wait for that.
+    from mimetypes import MimeTypes
+
+    return MimeTypes()
+
+
 @lru_cache(maxsize=1024)
 def _of_suffix(suffix: str) -> str:
     if suffix in _MORE:
         return _MORE[suffix]
-    kind, encoding = _TABLE.guess_type("name" + suffix)
+    kind, encoding = _table().guess_type("name" + suffix)
     if encoding is not None:
         return _OF_ENCODINGS.get(encoding, UNKNOWN)
     return kind or UNKNOWN

@@ -94,6 +94,7 @@ class InParts(Job):
         content_type: of the object.
         metadata: of the object.
         if_absent: end with `AlreadyExists` where there is an object in the end.
+        looked: it has just been seen that there is none.
         described_by: an object of the same store whose content type and metadata are taken instead.
     """
 
@@ -105,6 +106,7 @@ class InParts(Job):
         content_type: str,
         metadata: Metadata,
         if_absent: bool,
+        looked: bool = False,
         described_by: str = "",
     ) -> None:
         super().__init__()
@@ -113,6 +115,7 @@ class InParts(Job):
         self._content_type = content_type
         self._metadata = metadata
         self._if_absent = if_absent
+        self._looked = looked
         self._described_by = described_by
         self._has_created = False
         self._upload_id = ""
@@ -139,7 +142,9 @@ class InParts(Job):
             return part
         self._is_ending = True
         parts = tuple(sorted(self._parts))
-        return CompleteUpload(self._key, self._upload_id, parts, self._size, self._if_absent)
+        return CompleteUpload(
+            self._key, self._upload_id, parts, self._size, self._if_absent, self._looked
+        )
 
     def _first(self, under_way: int) -> Write | None:
         if self._described_by:

@@ -63,6 +63,7 @@ class Small:
         """The version is confirmed; see `Sink.head`."""
         self._crc = head.crc32
         self._version_id = head.version_id
+        self._wanted = self._roads.target.described(self._wanted, head)
 
     def finish(self) -> None:
         """All bytes came; see `Sink.finish`."""
@@ -151,6 +152,7 @@ class Streamed:
         self._crc = head.crc32
         if self._file is None and self._error is None:
             try:
+                self._wanted = self._roads.target.described(self._wanted, head)
                 self._file = self._roads.target.begin(self._wanted)
             except Exception as error:
                 self._fail(error)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from s3mount.bulk import refusals
 from s3mount.bulk.copying import Copied, NotCached
-from s3mount.bulk.keys import KeyMap, Unplaceable
+from s3mount.bulk.keys import FilePath, KeyMap, Unplaceable
 from s3mount.bulk.outcome import Ending, Outcome
 from s3mount.bulk.receiving import Damaged, Small, Streamed
 from s3mount.bulk.roads import End, Roads, Room, Stoppable
@@ -99,7 +99,7 @@ class SaveTask:
         except Unplaceable as error:
             done(Outcome(meta, Ending.FAILED, error=error))
             return True
-        wanted = Wanted(meta.key, path, meta.size, meta.mtime_ns)
+        wanted = self.wanted(meta, path)
         target = self._roads.target
         if self._wishes.skip_existing and target.holds(wanted):
             done(Outcome(meta, Ending.PRESENT, place=target.place(path)))
@@ -112,6 +112,15 @@ class SaveTask:
         else:
             self._bring(_Order(meta, wanted, done))
         return True
+
+    def wanted(self, meta: ObjectMeta, path: FilePath) -> Wanted:
+        """The file that an object becomes."""
+        return Wanted(meta.key, path, meta.size, meta.mtime_ns)
+
+    def is_cached(self, meta: ObjectMeta) -> bool:
+        """Whether an object is copied from the cache, without a reply that tells of it."""
+        oid = ObjectId(self._store, meta.key, meta.etag, meta.size)
+        return self._cache is not None and self._cache.is_whole(oid)
 
     def close(self) -> bool:
         """Stop what is under way, and wait until nothing of it is left; not on the engine's thread.
@@ -132,13 +141,8 @@ class SaveTask:
         return Outcome(meta, Ending.FETCHED, place=self._roads.target.place(wanted.path))
 
     def _bring(self, order: _Order) -> None:
-        meta = order.meta
-        if self._cache is None:
-            self._fetch(order)
-            return
-        oid = ObjectId(self._store, meta.key, meta.etag, meta.size)
-        if self._cache.is_whole(oid):
-            self._copy(self._cache, oid, order)
+        if self._cache is not None and self.is_cached(order.meta):
+            self._copy(self._cache, order)
         else:
             self._fetch(order)
 
@@ -151,14 +155,15 @@ class SaveTask:
             self._under_way.add(streamed)
             streamed.send()
 
-    def _copy(self, cache: Cache, oid: ObjectId, order: _Order) -> None:
+    def _copy(self, cache: Cache, order: _Order) -> None:
         try:
             file = self._roads.target.begin(order.wanted)
         except Exception as error:
             self._note(error)
             order.done(Outcome(order.meta, Ending.FAILED, error=error))
             return
-        held = cache.open_object(oid)
+        meta = order.meta
+        held = cache.open_object(ObjectId(self._store, meta.key, meta.etag, meta.size))
         self._under_way.add(Copied(self._roads, held, file, partial(self._copied, order)))
 
     def _again(self, order: _Order, way: Stoppable) -> None:

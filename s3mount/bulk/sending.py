@@ -34,12 +34,14 @@ __all__ = [
     "Copied",
     "CopyOf",
     "Facts",
+    "Looked",
     "Removed",
     "Sent",
     "Upload",
     "copy",
     "forget_listings",
     "look",
+    "look_at",
     "remove",
     "send",
 ]
@@ -56,6 +58,13 @@ class Sent(NamedTuple):
 
     upload: Upload
     meta: ObjectMeta | None
+    error: Exception | None
+
+
+class Looked(NamedTuple):
+    """What a look has seen; ``error`` is None where there is an object, `NotFound` where there is none."""
+
+    key: str
     error: Exception | None
 
 
@@ -113,6 +122,22 @@ def look(session: Session, key: str) -> Facts:
         raise facts
     assert isinstance(facts, Facts)
     return facts
+
+
+def look_at(
+    session: Session, keys: Iterable[str], *, jobs: int = JOBS
+) -> Generator[list[Looked], None, None]:
+    """See which objects are there. Batches are those of `send`.
+
+    Args:
+        session: an open one; it must outlive the generator.
+        keys: what to look at.
+        jobs: requests under way at once at the most; those of the session, where they are fewer.
+    """
+    begun = ((key, OneRequest(Look(key))) for key in keys)
+    with closing(_run(session, begun, jobs)) as batches:
+        for batch in batches:
+            yield [Looked(key, _error_of(job.ended)) for key, job in batch]
 
 
 def remove(

@@ -122,7 +122,7 @@ class Target:
         return True
 
     def described(self, wanted: Wanted, head: Head) -> Wanted:
-        """What a file is to be now that a reply begins that tells of its object; the same unless a subclass knows more."""
+        """What a file is to be now that a reply tells of its object; the same unless a subclass reads more."""
         return wanted
 
     def write(self, wanted: Wanted, body: bytes) -> None:

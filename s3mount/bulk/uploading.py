@@ -40,13 +40,15 @@ class Upload(NamedTuple):
         content_type: empty to tell it by the end of the key.
         metadata: names and values; see `store.writing.Metadata`.
         if_absent: end with `AlreadyExists` where there is an object.
+        looked: it has just been seen that there is none; see `store.writing.Put`.
     """
 
-    path: Path | bytes
+    path: Path | str | bytes
     key: str
     content_type: str = ""
     metadata: Metadata = ()
     if_absent: bool = False
+    looked: bool = False
 
 
 class CopyOf(NamedTuple):
@@ -82,11 +84,11 @@ def job_of_upload(upload: Upload) -> tuple[Upload, int, Job]:
     content_type = upload.content_type or content_type_of(upload.key)
     if isinstance(body, FilePart) and body.size > PART:
         return upload, body.size, _FileInParts(upload, body, content_type)
-    put = Put(upload.key, body, content_type, upload.metadata, upload.if_absent)
+    put = Put(upload.key, body, content_type, upload.metadata, upload.if_absent, upload.looked)
     return upload, body.size, OneRequest(put)
 
 
-def _body_of(path: Path | bytes) -> Body:
+def _body_of(path: Path | str | bytes) -> Body:
     """The bytes of a small file, or where those of a large one are.
 
     Raises:
@@ -119,6 +121,7 @@ class _FileInParts(InParts):
             content_type=content_type,
             metadata=upload.metadata,
             if_absent=upload.if_absent,
+            looked=upload.looked,
         )
         self._body = body
 

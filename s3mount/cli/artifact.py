@@ -34,6 +34,7 @@ from s3mount.cli.artifact_run import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from s3mount.artifact.backend import Artifact
 
@@ -85,11 +86,10 @@ def push(
 
 def _push(call: Call, path: str, destination: str, totals: Totals, *, force: bool) -> Places:
     from s3mount.artifact.choose import opened
-    from s3mount.artifact.spool import STDIN, spooled
-    from s3mount.artifact.tree import is_stream, local_files
+    from s3mount.artifact.tree import STDIN, is_stream, local_files
 
     with ExitStack() as stack:
-        kept = stack.enter_context(spooled(path)) if is_stream(path) else None
+        kept = stack.enter_context(_spooled(path)) if is_stream(path) else None
         places = push_places(call.scope, kept if kept and path in STDIN else path, destination)
         if kept:
             places = places._replace(local=path)
@@ -103,6 +103,12 @@ def _push(call: Call, path: str, destination: str, totals: Totals, *, force: boo
                 is_file = files[0].remote == places.remote
                 _show_in_mounts(call, _parent(places.remote) if is_file else places.remote)
     return places
+
+
+def _spooled(path: str) -> "AbstractContextManager[str]":
+    from s3mount.artifact.spool import spooled
+
+    return spooled(path)
 
 
 @artifact.command()

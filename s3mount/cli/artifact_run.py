@@ -13,6 +13,7 @@ from s3mount.artifact.paths import Level, Scope, scope_of
 from s3mount.artifact.settings import Settings, config_file, read_file, read_settings
 from s3mount.cli import exits, human
 from s3mount.cli.artifact_log import everything_said, say, size
+from s3mount.cli.ending import ends_cleanly
 from s3mount.errors import S3MountError
 
 if TYPE_CHECKING:
@@ -58,8 +59,6 @@ def call_of(ctx: click.Context, level: Level, ids: dict[str, str | None]) -> Cal
         UsageError: an ID of another level was given.
         ConfigError: there is no ID, or no backend.
     """
-    from s3mount.cli.download import ends_cleanly  # help does not wait for it
-
     ctx.with_resource(ends_cleanly())
     if ctx.meta.get(_VERBOSE):
         ctx.with_resource(everything_said())

@@ -92,7 +92,9 @@ class Wish:
 )
 @click.option("--verify/--no-verify", default=True, help="Compare with the checksums. [compare]")
 @click.option("--dry-run/--no-dry-run", default=False, help="Write nothing; say what would be.")
-@click.option("--no-cache", is_flag=True, help="Take nothing from the cache, and keep nothing in it.")
+@click.option(
+    "--no-cache", is_flag=True, help="Take nothing from the cache, and keep nothing in it."
+)
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: one record a line.")
 @with_options(*REACH, CACHE, "memory-limit", "request-timeout")
@@ -143,7 +145,7 @@ def _run(
     from s3mount.builds.names import preferred
     from s3mount.builds.places import listed, readable
     from s3mount.bulk.session import opened
-    from s3mount.cli.download import ends_cleanly
+    from s3mount.cli.ending import ends_cleanly
 
     options = readable(said.resolve(build_run.bucket_of(place)), place.source)
     jobs = wish.download_concurrency

@@ -4,8 +4,6 @@ What is fetched, and how it is written, is decided in `bulk/download.py`; this f
 run and turns its end into an exit status.
 """
 
-import signal
-import sys
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
@@ -18,6 +16,7 @@ import click
 from s3mount.bulk.dividing import JOBS
 from s3mount.cli import choosing, displays, exits, logs
 from s3mount.cli.choosing import choosing_flags
+from s3mount.cli.ending import ends_cleanly
 from s3mount.cli.flags import GroupedCommand, Said, with_options
 from s3mount.config import MountOptions
 from s3mount.config.options import CACHE, WHERE
@@ -210,16 +209,6 @@ def _work(source: "Source", options: MountOptions, prefix: str, wish: Wish, run:
             )
 
     return work
-
-
-@contextmanager
-def ends_cleanly() -> Iterator[None]:
-    """Who is ended from outside leaves no temporary file either."""
-    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

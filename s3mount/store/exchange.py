@@ -212,7 +212,7 @@ def check_get(request: Get, status: int, headers: Mapping[str, str]) -> tuple[He
     else:
         size, plan = _plan_of_range(request, content_range or "", announced)
     crc32 = _crc32_of(headers) if whole else None
-    return Head(etag, size, headers.get("x-amz-version-id", ""), crc32), plan
+    return Head(etag, size, headers.get("x-amz-version-id", ""), crc32, headers), plan
 
 
 def _plan_of_whole(request: Get, announced: int | None) -> tuple[int, BodyPlan]:

@@ -6,13 +6,15 @@ beyond what it was given, retries nothing and caches nothing: the engine decides
 called from other threads.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from s3mount.errors import StoreError
 from s3mount.metrics import Counters
-from s3mount.store.writing import Answer, Write
+from s3mount.store.user_metadata import metadata_in
+from s3mount.store.writing import Answer, Metadata, Write
 
 MOST_ENTRIES = 1000
 """Keys and common prefixes in a page: the most that S3 gives."""
@@ -69,12 +71,19 @@ class Head(NamedTuple):
         size: of the whole object, in bytes.
         version_id: empty where the bucket has no versions.
         crc32: of the whole object as the store knows it, None when it was not sent or covers only parts.
+        headers: of the reply, names in lower case; empty where the store has none.
     """
 
     etag: str
     size: int
     version_id: str = ""
     crc32: int | None = None
+    headers: Mapping[str, str] = MappingProxyType({})
+
+    @property
+    def metadata(self) -> Metadata:
+        """The user's, by name; read when it is asked for, which most readers never do."""
+        return metadata_in(self.headers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from s3mount.store.interface import (
 )
 from s3mount.store.memory_writing import MemoryWriter
 from s3mount.store.paging import byte_order, fold_page
+from s3mount.store.write_spelling import described
 from s3mount.store.writing import Metadata
 
 CHUNK = 256 * 1024
@@ -196,7 +197,8 @@ class MemoryStore:
         if meta.storage_class in ARCHIVE_CLASSES and not meta.restored:
             raise ObjectArchived("archived", key=request.key, status=403, code="InvalidObjectState")
         crc32 = zlib.crc32(body) if request.whole else None
-        pending.receiver.head(Head(meta.etag, meta.size, crc32=crc32))
+        headers = dict(described("", stored.metadata))
+        pending.receiver.head(Head(meta.etag, meta.size, crc32=crc32, headers=headers))
         for start in range(request.start, request.stop, CHUNK):
             if pending.cancelled:
                 return

@@ -2,7 +2,8 @@
 
 Servers differ in two ways that no caller could handle better. One refuses the header of a checksum: the write is sent
 again with ``Content-MD5``. One does not know ``If-None-Match``, and overwrites: outside of AWS the object is looked at
-first, so that what is there is left alone, though two writers in the same moment are then not told apart.
+first, unless the caller just has, so that what is there is left alone, though two writers in the same moment are then
+not told apart.
 """
 
 from s3mount.errors import AlreadyExists, NotFound, StoreError, UnexpectedReply, as_store_error
@@ -64,8 +65,8 @@ class WriteExchange(Exchange):
         self._manners = manners
         self._only_absent = isinstance(request, Put | CompleteUpload | Copy) and request.if_absent
         self._sends_condition = self._only_absent
-        self._is_looking = self._only_absent and not manners.takes_condition
-        self._has_looked = False
+        self._has_looked = isinstance(request, Put | CompleteUpload) and request.looked
+        self._is_looking = self._only_absent and not (manners.takes_condition or self._has_looked)
         self._sends_checksum = manners.takes_checksums and isinstance(
             request, Put | PutPart | CreateUpload
         )

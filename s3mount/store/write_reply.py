@@ -9,7 +9,7 @@ from html import unescape
 
 from s3mount.errors import UnexpectedReply
 from s3mount.store.listing_xml import plain_etag
-from s3mount.store.write_spelling import META, decode_value
+from s3mount.store.user_metadata import metadata_in
 from s3mount.store.writing import (
     AbortUpload,
     Answer,
@@ -80,11 +80,7 @@ def _facts(key: str, headers: Mapping[str, str]) -> Facts:
         etag=plain_etag(headers.get("etag", "")),
         mtime_ns=time_ns(headers.get("last-modified", "")),
         content_type=headers.get("content-type", ""),
-        metadata=tuple(
-            (name[len(META) :], decode_value(value))
-            for name, value in headers.items()
-            if name.startswith(META)
-        ),
+        metadata=metadata_in(headers),
         version_id=headers.get("x-amz-version-id", ""),
         storage_class=headers.get("x-amz-storage-class", "STANDARD"),
         crc32="" if "-" in crc32 else crc32,

@@ -1,14 +1,13 @@
 """How a write is spelled in HTTP: method, path, query, headers and body; signing and sending come after."""
 
-import base64
-import binascii
+from html import escape
 from typing import NamedTuple
 from urllib.parse import quote
-from xml.sax.saxutils import escape
 
 from s3mount.errors import UnexpectedReply
 from s3mount.store.bodies import NOTHING, Body, Bytes
 from s3mount.store.s3_request import path_of
+from s3mount.store.user_metadata import META, encode_value, is_plain
 from s3mount.store.writing import (
     AbortUpload,
     CompleteUpload,
@@ -26,12 +25,9 @@ from s3mount.store.writing import (
 
 Headers = list[tuple[str, str]]
 
-META = "x-amz-meta-"
 _ABSENT = ("if-none-match", "*")
 _XML = ("content-type", "application/xml")
 _NAME_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.")
-_WORD_BEGIN = "=?UTF-8?B?"
-_WORD_END = "?="
 
 
 class Spelled(NamedTuple):
@@ -136,7 +132,7 @@ def described(content_type: str, metadata: Metadata) -> Headers:
     """
     headers = []
     if content_type:
-        if not _is_plain(content_type):
+        if not is_plain(content_type):
             raise UnexpectedReply(f"{content_type!r} cannot be a content type")
         headers.append(("content-type", content_type))
     seen = set()
@@ -148,30 +144,6 @@ def described(content_type: str, metadata: Metadata) -> Headers:
         seen.add(lower)
         headers.append((META + lower, encode_value(value)))
     return headers
-
-
-def encode_value(value: str) -> str:
-    """A value of metadata as a header holds it: as it is, or as one encoded word of RFC 2047."""
-    if _is_plain(value) and "=?" not in value:
-        return value
-    raw = value.encode("utf-8", "surrogateescape")
-    return f"{_WORD_BEGIN}{base64.b64encode(raw).decode()}{_WORD_END}"
-
-
-def decode_value(text: str) -> str:
-    """What `encode_value` was given; an encoded word of another kind stays as it is."""
-    if not (text[: len(_WORD_BEGIN)].upper() == _WORD_BEGIN and text.endswith(_WORD_END)):
-        return text
-    try:
-        raw = base64.b64decode(text[len(_WORD_BEGIN) : -len(_WORD_END)], validate=True)
-    except binascii.Error:
-        return text
-    return raw.decode("utf-8", "surrogateescape")
-
-
-def _is_plain(text: str) -> bool:
-    """Whether a header brings this to the other side unchanged, signed or not."""
-    return bool(text) and text.isascii() and text.isprintable() and " ".join(text.split()) == text
 
 
 def complete_xml(parts: tuple[Part, ...]) -> bytes:

@@ -25,13 +25,18 @@ OBJECT_MOST = 5 * 1024 * 1024 * MIB
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Write a whole object. With ``if_absent`` only where there is none: else it ends with `AlreadyExists`."""
+    """Write a whole object. With ``if_absent`` only where there is none: else it ends with `AlreadyExists`.
+
+    ``looked`` says that somebody has just seen that there is none: a server that does not know the condition is then
+    not asked once more for each object.
+    """
 
     key: str
     body: Body
     content_type: str = ""
     metadata: Metadata = ()
     if_absent: bool = False
+    looked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +92,14 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CompleteUpload:
-    """Make an object of its parts, in the order of their numbers."""
+    """Make an object of its parts, in the order of their numbers. ``if_absent`` and ``looked`` are those of `Put`."""
 
     key: str
     upload_id: str
     parts: tuple[Part, ...]
     size: int
     if_absent: bool = False
+    looked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

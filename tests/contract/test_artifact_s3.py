@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from s3mount.artifact import s3
 from s3mount.artifact.s3 import S3Backend
 from s3mount.cli.main import run
 
@@ -130,7 +131,7 @@ def test_all_are_looked_at_before_one_is_sent(bucket, call, proxy):
     ("args", "match"),
     [
         (("push", "job", "tree/a.html"), "^HEAD"),
-        (("push", "job", "tree"), "list"),
+        (("push", "job", "tree"), "^(HEAD|GET)"),
         (("push", "job", "tree", "-f"), "put"),
         (("pull", "job", "x"), "list"),
         (("pull", "job", "x"), "^GET .*/x"),
@@ -145,6 +146,101 @@ def test_what_is_denied_is_said_so(bucket, call, proxy, work, args, match):
     assert status == 1
     assert f"permission denied for {args[0]} on {ROOT}/" in said
     assert not (work / "x").exists()
+
+
+def test_who_may_not_list_may_push(bucket, call, proxy):
+    proxy.fault(match="list", times=None, status=403)
+    assert call("push", "job", "tree")[0] == 0
+    assert (proxy.counts["head"], proxy.counts["put"]) == (2, 2)
+    bucket.client.delete_object(Bucket=bucket.name, Key=f"{ROOT}/tree/a.html")
+    status, said = call("push", "job", "tree")
+    assert status == 1
+    assert f"artifact already exists: {ROOT}/tree/sub/b.tar.gz" in said
+    assert proxy.counts["put"] == 2
+
+
+def many_files(folder, count=50):
+    folder.mkdir()
+    for number in range(count):
+        path = folder / f"{number:02}"
+        path.write_bytes(b"%d" % number)
+        path.chmod(0o600 + number % 8)
+        os.utime(path, ns=(0, 1_500_000_000_000_000_000 + number))
+    return folder
+
+
+def assert_the_same(found, sent):
+    assert sorted(os.listdir(found)) == sorted(os.listdir(sent))
+    for path in sent.iterdir():
+        one, other = (found / path.name).stat(), path.stat()
+        assert (found / path.name).read_bytes() == path.read_bytes()
+        assert (one.st_mode, one.st_mtime_ns) == (other.st_mode, other.st_mtime_ns)
+
+
+def test_a_push_asks_once_and_a_pull_asks_once(bucket, call, proxy, work):
+    sent = many_files(work / "many")
+    bucket.put(f"{ROOT}/many2/00", b"a neighbour")
+    bucket.put(f"{ROOT}/many-1", b"another")
+    assert call("push", "job", "many")[0] == 0
+    assert proxy.total == proxy.counts["list"] + proxy.counts["put"] == 1 + 50
+    proxy.reset()
+    assert call("pull", "job", "many", "-d", "out")[0] == 0
+    assert proxy.total == proxy.counts["list"] + proxy.counts["get"] == 1 + 50
+    assert_the_same(work / "out", sent)
+
+
+def test_a_file_is_looked_at_and_sent(call, proxy):
+    assert call("push", "job", "tree/a.html")[0] == 0
+    assert proxy.total == proxy.counts["head"] + proxy.counts["put"] == 2
+    proxy.reset()
+    assert call("push", "job", "tree/a.html", "-f")[0] == 0
+    assert proxy.total == proxy.counts["put"] == 1
+
+
+def test_an_empty_file_and_one_in_the_cache_are_looked_at(bucket, call, proxy, work):
+    sent = many_files(work / "many", 3)
+    (sent / "01").write_bytes(b"")
+    os.utime(sent / "01", ns=(0, 1_400_000_000_123_456_789))
+    assert call("push", "job", "many")[0] == 0
+    (sent / "00").chmod(0o750)
+    assert call("push", "job", "many/00", "-d", "many/00", "-f")[0] == 0
+    prefetch = ("prefetch", f"s3://{bucket.name}/{ROOT}/many/00", "--endpoint-url", proxy.url)
+    assert run([*prefetch, "--addressing-style", "path"]) == 0
+    proxy.reset()
+    assert call("pull", "job", "many", "-d", "out")[0] == 0
+    assert (proxy.counts["head"], proxy.counts["get"]) == (2, 1)
+    assert_the_same(work / "out", sent)
+
+
+def test_a_large_file_keeps_its_mode_and_time(call, proxy, work):
+    path = work / "large"
+    path.write_bytes(os.urandom(1 << 20) * 17)
+    path.chmod(0o750)
+    os.utime(path, ns=(0, 1_500_000_000_000_000_007))
+    assert call("push", "job", "large")[0] == 0
+    proxy.reset()
+    assert call("pull", "job", "large", "-d", "back")[0] == 0
+    assert proxy.total == proxy.counts["list"] + proxy.counts["ranged_get"] == 1 + 3
+    found = (work / "back").stat()
+    assert (found.st_mode & 0o777, found.st_mtime_ns) == (0o750, 1_500_000_000_000_000_007)
+    assert (work / "back").read_bytes() == path.read_bytes()
+
+
+def test_more_than_one_page_below_a_name(bucket, call, proxy, work, monkeypatch):
+    monkeypatch.setattr(s3, "MOST_ENTRIES", 7)
+    sent = many_files(work / "many", 20)
+    for neighbour in ("many!", "many-1", "many.x", "many2", "manya/1"):
+        bucket.put(f"{ROOT}/{neighbour}", b"a neighbour")
+    assert call("push", "job", "many")[0] == 0
+    assert call("pull", "job", "many", "-d", "out")[0] == 0
+    assert_the_same(work / "out", sent)
+    for number in range(8):
+        bucket.put(f"{ROOT}/few-{number}", b"a neighbour")
+    bucket.put(f"{ROOT}/few/1", b"wanted")
+    assert call("pull", "job", "few")[0] == 0
+    assert os.listdir(work / "few") == ["1"]
+    assert call("yank", "job", "few")[0] == 0
+    assert f"{ROOT}/few-7" in keys(bucket)
 
 
 def test_what_cannot_be_told_is_not_no(bucket, call, proxy):

@@ -37,7 +37,14 @@ def headers(**fields):
     ],
 )
 def test_right_heads(request_, status, fields, size, plan):
-    assert check_get(request_, status, fields) == (Head("e", size), BodyPlan(*plan))
+    assert check_get(request_, status, fields) == (Head("e", size, headers=fields), BodyPlan(*plan))
+
+
+def test_the_metadata_of_a_reply():
+    fields = headers(content_length="10", x_amz_meta_mode="0640", x_amz_meta_w="=?UTF-8?B?w6k=?=")
+    head, _ = check_get(WHOLE, 200, fields)
+    assert head.metadata == (("mode", "0640"), ("w", "é"))
+    assert Head("e", 10).metadata == ()
 
 
 @pytest.mark.parametrize(

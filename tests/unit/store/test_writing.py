@@ -42,9 +42,10 @@ from s3mount.store.memory import MemoryStore
 from s3mount.store.signing import EMPTY_PAYLOAD, UNSIGNED_PAYLOAD, AccessKey, Signer
 from s3mount.store.snapshot import SnapshotStore
 from s3mount.store.stored_listings import file_name, forget_covering
+from s3mount.store.user_metadata import decode_value, encode_value
 from s3mount.store.write_exchange import Manners, WriteExchange
 from s3mount.store.write_reply import answer_of, holds_error, time_ns
-from s3mount.store.write_spelling import complete_xml, decode_value, described, encode_value, spell
+from s3mount.store.write_spelling import complete_xml, described, spell
 from s3mount.store.writing import (
     MIB,
     OBJECT_MOST,
@@ -294,6 +295,27 @@ def test_where_the_condition_is_not_known_the_object_is_looked_at_first(known):
     assert ("if-none-match" in headers) is known
     # What libcurl must not send twice on its own.
     assert not exchange.rewinds
+
+
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize(
+    "write",
+    [
+        Put("k", NOTHING, if_absent=True, looked=True),
+        CompleteUpload("k", "u", (Part(1, "e"),), 1, if_absent=True, looked=True),
+    ],
+)
+def test_what_the_caller_has_looked_at_is_sent_at_once_with_the_condition(write, known):
+    headers, _, exchange = spelled_by(write, Manners(takes_condition=known), secure=True)
+    assert exchange.method in {"PUT", "POST"}
+    assert headers["if-none-match"] == "*"
+    exchange.status = 501
+    assert exchange.goes_on(UnexpectedReply("not implemented"))
+    if isinstance(write, Put):
+        assert exchange.goes_on(UnexpectedReply("not implemented"))  # that was the checksum
+    spelled, _ = exchange.spelled("b", secure=True)
+    assert spelled.method in {"PUT", "POST"}
+    assert "if-none-match" not in dict(spelled.headers)
 
 
 # ---- replies
