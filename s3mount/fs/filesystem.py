@@ -45,17 +45,21 @@ class Attributes(NamedTuple):
     ttl: float
 
 
-class Shown(NamedTuple):
-    """An entry of a directory that is being read.
+Shown = tuple[int, bytes, bool, int, int, int]
+"""An entry of a directory that is being read: its number, held once more, and its name; whether it is a directory, its
+size in bytes and its time in nanoseconds; and where to go on behind it. A plain tuple, for there is one for each."""
+
+
+class Reading(NamedTuple):
+    """Entries of an open directory.
 
     Attributes:
-        ttl: seconds that the kernel may keep the name.
-        behind: where to go on.
+        ttl: seconds that the kernel may keep their names.
+        entries: each that is taken from here is one more lookup: what the kernel does not take must be forgotten.
     """
 
-    inode: Inode
     ttl: float
-    behind: int
+    entries: Iterator[Shown]
 
 
 @dataclass(slots=True, eq=False)
@@ -105,7 +109,7 @@ class FileSystem:
 
     async def lookup(self, parent_number: int, name: bytes) -> Attributes:
         """What a name in a directory is; one more lookup of its inode when it exists."""
-        parent = self.inodes.get(parent_number)
+        parent = self.inodes.own(parent_number)
         prefix = parent.entry.key
         answer = self._catalog.known(prefix, name)
         if answer is None:
@@ -115,13 +119,16 @@ class FileSystem:
             if answer.ttl > 0:
                 self._missing[parent_number, name] = None
             return Attributes(0, False, 0, 0, answer.ttl)
-        inode = self.inodes.child(parent, answer.entry)
-        inode.lookups += 1
-        return self._attributes(inode, answer.ttl)
+        number = self.inodes.told(parent, answer.entry)
+        if number:
+            self.inodes.hold(number)
+        else:
+            number = self.inodes.child(parent, answer.entry, self._catalog.peek(prefix))
+        return self._attributes(number, answer.entry, answer.ttl)
 
     def attributes(self, number: int) -> Attributes:
         """The attributes of a known inode; those of its version, for as long as it is known."""
-        return self._attributes(self.inodes.get(number), 0.0)
+        return self._attributes(number, self.inodes.entry(number), 0.0)
 
     def forget(self, number: int, lookups: int) -> None:
         """The kernel forgets an inode."""
@@ -129,20 +136,19 @@ class FileSystem:
 
     async def open_directory(self, number: int) -> int:
         """A handle that goes through a directory."""
-        inode = self.inodes.get(number)
-        self._walker.opened_directory(self.inodes.parent(inode), inode)
+        inode = self.inodes.own(number)
+        self._walker.opened_directory(self.inodes.parent(number), inode)
         handle = next(self._numbers)
         self._directories[handle] = DirectoryHandle(
             inode, self._catalog.open_listing(inode.entry.key)
         )
-        inode.opens += 1
+        self.inodes.hold(number)
         return handle
 
-    async def read_directory(self, number: int, start: int) -> Iterator[Shown]:
+    async def read_directory(self, number: int, start: int) -> Reading:
         """The entries of an open directory from an index on.
 
-        At least one, unless there are no more; as many as are there without another wait. Each must be given to
-        `accept` before the next one is taken.
+        At least one, unless there are no more; as many as are there without another wait.
         """
         handle = self._directories[number]
         while True:
@@ -157,19 +163,14 @@ class FileSystem:
             while start < stop and self._is_hidden(directory, start):
                 start += 1
             if start < stop or is_all:
-                return self._shown(handle, start, stop)
-
-    def accept(self, shown: Shown, *, taken: bool) -> None:
-        """Whether the kernel took an entry of a directory, which is one more lookup."""
-        shown.inode.lookups += taken
-        if not taken:
-            self.inodes.drop_unused(shown.inode)
+                ttl = self._catalog.remaining_ttl(handle.listing, start)
+                return Reading(ttl, self._shown(handle, range(start, stop)))
 
     def close_directory(self, number: int) -> None:
         """Give a directory handle back."""
         inode = self._directories.pop(number).inode
-        inode.opens -= 1
-        self.inodes.drop_unused(inode)
+        self.inodes.trim(inode)
+        self.inodes.forget(inode.number, 1)
 
     async def open(self, number: int) -> int:
         """Open a file: one version, whose download begins now.
@@ -180,13 +181,12 @@ class FileSystem:
             ObjectChanged: the store has another version by now; look it up again.
             StoreError: it cannot be read.
         """
-        inode = self.inodes.get(number)
-        entry = inode.entry
-        if inode.is_outdated:
+        entry = self.inodes.entry(number)
+        if self.inodes.is_outdated(number):
             raise ObjectChanged("the object was changed", key=entry.key)
-        handle = self._reader.open(number, entry.meta, self._outdater(inode))
-        self._walker.opened_file(self.inodes.parent(inode), entry)
-        inode.opens += 1
+        handle = self._reader.open(number, entry.meta, self._outdater(number))
+        self._walker.opened_file(self.inodes.parent(number), entry)
+        self.inodes.hold(number)
         file_number = next(self._numbers)
         self._files[file_number] = handle
         if not handle.is_confirmed:
@@ -217,7 +217,7 @@ class FileSystem:
                     data = await self._reader.read(handle, offset, stop)
             except ObjectChanged:
                 # One version may have two names; whoever opened it first was told, this inode perhaps not.
-                self._outdater(self.inodes.get(handle.inode))()
+                self._outdater(handle.inode)()
                 raise
         if len(data) != stop - offset:
             raise AssertionError(f"{len(data)} bytes for {offset} to {stop}")
@@ -228,9 +228,7 @@ class FileSystem:
         """Give a file handle back."""
         handle = self._files.pop(number)
         self._reader.close(handle)
-        inode = self.inodes.get(handle.inode)
-        inode.opens -= 1
-        self.inodes.drop_unused(inode)
+        self.inodes.forget(handle.inode, 1)
 
     def refresh(self, number: int) -> tuple[int, list[tuple[int, bytes]]]:
         """Forget what is known of a directory and below.
@@ -238,7 +236,7 @@ class FileSystem:
         Returns:
             How many directories were known, and the names that the kernel must forget, each with its parent's inode.
         """
-        inode = self.inodes.get(number)
+        inode = self.inodes.own(number)
         forgotten = self._catalog.forget(inode.entry.key)
         names: list[tuple[int, bytes]] = []
         numbers = set()
@@ -246,9 +244,10 @@ class FileSystem:
         while below:
             parent = below.pop()
             numbers.add(parent.number)
-            for name, child in parent.children.items():
+            for name, child in self.inodes.children(parent):
                 names.append((parent.number, name))
-                below.append(self.inodes.get(child))
+                if child is not None:
+                    below.append(child)
         missing = [pair for pair in self._missing if pair[0] in numbers]
         for pair in missing:
             del self._missing[pair]
@@ -256,7 +255,7 @@ class FileSystem:
 
     def entry(self, number: int) -> Entry:
         """The entry of a known inode, for its extended attributes."""
-        return self.inodes.get(number).entry
+        return self.inodes.entry(number)
 
     async def _have(self, handle: DirectoryHandle, pending: "Future[None]") -> None:
         try:
@@ -268,19 +267,27 @@ class FileSystem:
                 raise
             handle.listing = old
 
-    def _shown(self, handle: DirectoryHandle, start: int, stop: int) -> Iterator[Shown]:
+    def _shown(self, handle: DirectoryHandle, indexes: range) -> Iterator[Shown]:
         directory, parent = handle.listing.directory, handle.inode
-        ttl = self._catalog.remaining_ttl(handle.listing, start)
-        has_learned = self._catalog.has_learned()
-        for index in range(start, stop):
-            inode = None if has_learned else self._seen(parent, directory, index)
-            if inode is None:
-                entry = self._current(directory, index)
-                if entry is None:
-                    continue
-                inode = self.inodes.child(parent, entry)
-                inode.seen_in = directory
-            yield Shown(inode, ttl, index + 1)
+        if directory.twins.count or self._catalog.has_learned():
+            yield from self._shown_one_by_one(parent, directory, indexes)
+            return
+        told = self.inodes.shown
+        for index, name, is_directory, size, mtime_ns in directory.rows(indexes):
+            number = told(parent, directory, index, name)
+            time_ns = self._started_ns if is_directory else mtime_ns
+            yield number, name, is_directory, size, time_ns, index + 1
+
+    def _shown_one_by_one(
+        self, parent: Inode, directory: Directory, indexes: range
+    ) -> Iterator[Shown]:
+        """The same where an entry may have another name than its key says, or be another version than it was."""
+        for index in indexes:
+            entry = self._current(directory, index)
+            if entry is not None:
+                number = self.inodes.child(parent, entry, directory)
+                _, is_directory, size, mtime_ns, _ = self._attributes(number, entry, 0.0)
+                yield number, entry.name, is_directory, size, mtime_ns, index + 1
 
     def _is_hidden(self, directory: Directory, index: int) -> bool:
         """Whether an entry of a directory is not shown."""
@@ -295,27 +302,20 @@ class FileSystem:
             entry = self._catalog.current(directory.prefix, entry)
         return entry
 
-    def _seen(self, parent: Inode, directory: Directory, index: int) -> Inode | None:
-        """The inode of an entry that was shown from this very listing before: nothing of it can have changed."""
-        name = directory.plain_name(index)
-        inode = self.inodes.known_child(parent, name) if name is not None else None
-        if inode is None or inode.seen_in is not directory or inode.is_outdated:
-            return None
-        return inode
+    def _outdater(self, number: int) -> Callable[[], None]:
+        entry, above = self.inodes.entry(number), self.inodes.parent_number(number)
 
-    def _outdater(self, inode: Inode) -> Callable[[], None]:
         def outdate() -> None:
-            inode.is_outdated = True
-            parent = inode.entry.key.rpartition("/")[0]
-            self._catalog.outdate(parent + "/" if parent else "", inode.entry.name)
-            self._on_outdated(inode.parent, inode.entry.name)
+            self.inodes.outdate(number)
+            parent = entry.key.rpartition("/")[0]
+            self._catalog.outdate(parent + "/" if parent else "", entry.name)
+            self._on_outdated(above, entry.name)
 
         return outdate
 
-    def _attributes(self, inode: Inode, ttl: float) -> Attributes:
-        entry = inode.entry
+    def _attributes(self, number: int, entry: Entry, ttl: float) -> Attributes:
         mtime_ns = self._started_ns if entry.is_directory else entry.mtime_ns
-        return Attributes(inode.number, entry.is_directory, entry.size, mtime_ns, ttl)
+        return Attributes(number, entry.is_directory, entry.size, mtime_ns, ttl)
 
     @asynccontextmanager
     async def _in_time(self, what: str) -> AsyncIterator[None]:

@@ -5,6 +5,7 @@ It knows windows and urgency; it knows no inode's meaning and no kernel. It runs
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import monotonic
 
 from s3mount.cache.cache import Cache, CachedObject
 from s3mount.cache.fill import Unsound
@@ -12,7 +13,10 @@ from s3mount.errors import BadBody, NotFound, ObjectChanged
 from s3mount.fs.awaiting import called_back, settled
 from s3mount.fs.open_objects import Arrival, OpenObject, OpenObjects
 from s3mount.metrics import Counters
-from s3mount.readahead.window import Plan, Span, Window
+from s3mount.readahead.depth import Depths, Stream
+from s3mount.readahead.openings import Openings
+from s3mount.readahead.pace import Trip
+from s3mount.readahead.window import PART_MIN, Plan, Span, Window, is_worth_ending
 from s3mount.store.interface import Get, ObjectMeta
 from s3mount.transfer.engine import Engine
 from s3mount.transfer.flight import Cancelled, Flight, Urgency
@@ -20,6 +24,8 @@ from s3mount.transfer.housekeeping import Offload
 
 TRIES = 5
 """How often a read looks again when what it waited for was evicted, torn or cancelled in between."""
+REVIEWED = PART_MIN
+"""Bytes of sequential reading after which the depth of a window is reviewed, also when nothing was asked for."""
 
 
 @dataclass(slots=True, eq=False)
@@ -29,14 +35,24 @@ class FileHandle:
     Attributes:
         inode: the number that was opened.
         is_confirmed: bytes of this version are here, so there is one.
+        stream: the reader's pace.
+        first: bytes that opening it fetched, cached ones included.
+        opening: the requests for them.
         guesses: what was asked for ahead of the reader.
+        is_judged: it is known whether the reader wanted the head of the object.
+        review_at: the position from which the depth of the window is reviewed.
     """
 
     inode: int
     object: OpenObject
     window: Window
     is_confirmed: bool = False
+    stream: Stream = field(default_factory=Stream)
+    first: int = 0
+    opening: list[Flight] = field(default_factory=list)
     guesses: list[Flight] = field(default_factory=list)
+    is_judged: bool = False
+    review_at: int = REVIEWED
 
 
 class Reader:
@@ -55,14 +71,18 @@ class Reader:
         self._offload = offload
         self._read_ahead = read_ahead
         self._objects = OpenObjects(cache, engine.store.identity)
+        self._depths = Depths(read_ahead, cache.usage().limits.memory)
+        self._openings = Openings()
 
     def open(self, inode: int, meta: ObjectMeta, on_outdated: Callable[[], None]) -> FileHandle:
         """Open one version and start its download where it is not cached."""
         opened = self._objects.take(meta, on_outdated)
         handle = FileHandle(inode, opened, Window(meta.size, self._read_ahead))
-        begun = self._fetch(opened, handle.window.opened(), Urgency.NEEDED)
+        first = handle.window.opened(self._openings.first(meta.key))
+        handle.first = first.stop
+        handle.opening = self._fetch(opened, first, Urgency.NEEDED)
         # A flight that somebody else began says nothing yet either.
-        handle.is_confirmed = not begun and not opened.flights
+        handle.is_confirmed = not handle.opening and not opened.flights
         return handle
 
     async def confirm(self, handle: FileHandle) -> None:
@@ -89,6 +109,7 @@ class Reader:
     def close(self, handle: FileHandle) -> None:
         """Give a handle back; what was fetched for it alone is not fetched further."""
         self._drop_guesses(handle)
+        self._depths.closed(handle.stream)
         self._objects.give_back(handle.object)
 
     def warm(self, meta: ObjectMeta, on_outdated: Callable[[], None]) -> bool:
@@ -110,8 +131,12 @@ class Reader:
             self._fetch(handle.object, plan.needed, Urgency.NEEDED)
         else:
             self.counters.add("cache.hit_bytes", stop - start)
-        if plan.ahead or plan.is_jump:
+        if plan.is_jump:
+            self._leave_path(handle, plan)
+        elif plan.ahead:
             self._follow(handle, plan)
+        elif handle.window.expected >= handle.review_at:
+            self._review(handle)
         return data
 
     async def read(self, handle: FileHandle, start: int, stop: int) -> memoryview | bytes:
@@ -160,11 +185,39 @@ class Reader:
         self._objects.close()
 
     def _follow(self, handle: FileHandle, plan: Plan) -> None:
-        if plan.is_jump:
-            self._drop_guesses(handle)
+        """Fetch what a sequential reader will want."""
+        if handle.window.begun_at == 0:
+            self._judge(handle, handle.window.expected)
         handle.guesses = [flight for flight in handle.guesses if not flight.is_over]
+        self._forget_ended(handle.object)
         for span in plan.ahead:
             handle.guesses += self._fetch(handle.object, span, Urgency.SOON)
+        self._review(handle)
+
+    def _review(self, handle: FileHandle) -> None:
+        """Say how deep the window may be from now on."""
+        handle.review_at = handle.window.expected + REVIEWED
+        handle.window.depth = self._depths.of(handle.stream, handle.window, monotonic())
+
+    def _leave_path(self, handle: FileHandle, plan: Plan) -> None:
+        """The reader went elsewhere: what it wanted no more is not fetched."""
+        self._drop_guesses(handle)
+        self._depths.jumped(handle.stream)
+        handle.review_at = plan.needed.stop + REVIEWED
+        if plan.needed.start < handle.first:
+            return
+        # It has no use for the head of the object now.
+        self._judge(handle, handle.window.head)
+        if handle.object.handles == 1:
+            for flight in handle.opening:
+                self._end_early(flight)
+        handle.opening = []
+
+    def _judge(self, handle: FileHandle, read: int) -> None:
+        """Remember, once for each handle, how much of the object's head its reader wanted."""
+        if not handle.is_judged:
+            handle.is_judged = True
+            self._openings.note(handle.object.meta.key, read)
 
     def _fetch(self, opened: OpenObject, span: Span, urgency: Urgency) -> list[Flight]:
         """Ask for what is missing of a span, hurry what is on its way; the new flights."""
@@ -184,17 +237,38 @@ class Reader:
         return begun
 
     def _hurry(self, opened: OpenObject, span: Span) -> None:
-        opened.flights = [pair for pair in opened.flights if not pair[1].is_over]
+        self._forget_ended(opened)
         for under_way, flight in opened.flights:
             if under_way.start < span.stop and span.start < under_way.stop:
                 self._engine.promote(flight, Urgency.NEEDED)
 
+    def _forget_ended(self, opened: OpenObject) -> None:
+        """Forget flights that are over; those that brought all at the first try tell of the line."""
+        coming = []
+        for span, flight in opened.flights:
+            if not flight.is_over:
+                coming.append((span, flight))
+            elif flight.received == span.stop - span.start and not flight.attempts:
+                self._depths.pace.note(_trip_of(flight))
+        opened.flights = coming
+
     def _drop_guesses(self, handle: FileHandle) -> None:
         for flight in handle.guesses:
             # What somebody waits for was promoted by them and is a guess no more.
-            if not flight.is_over and flight.urgency is Urgency.SOON:
-                self._engine.cancel(flight)
+            if flight.urgency is Urgency.SOON:
+                self._end_early(flight)
         handle.guesses = []
+
+    def _end_early(self, flight: Flight) -> None:
+        asked = flight.asked
+        assert isinstance(asked, Get)
+        if not flight.is_over and is_worth_ending(flight.received, asked.stop - asked.start):
+            self._engine.cancel(flight)
+
+
+def _trip_of(flight: Flight) -> Trip:
+    times = flight.sent_at, flight.first_at, flight.ended_at
+    return Trip(*times, flight.received, flight.at_once)
 
 
 def _copy(cached: CachedObject, start: int, stop: int) -> bytes | None:

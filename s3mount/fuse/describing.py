@@ -6,6 +6,7 @@ Plain assembly of facts that the rooms below know; it decides nothing and change
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -43,23 +44,26 @@ class Parts:
     cache: Cache
 
 
-def describe_inode(parts: Parts, number: int) -> dict[bytes, bytes]:
-    """The extended attributes of a file or directory by name."""
+def describe_inode(parts: Parts, number: int) -> dict[bytes, Callable[[], bytes]]:
+    """The extended attributes of a file or directory by name, and what tells each; programs ask for the names alone."""
     entry = parts.filesystem.entry(number)
     if entry.is_directory:
-        return {b"user.s3.key": encode(entry.key)}
-    modified = datetime.fromtimestamp(entry.mtime_ns / 1e9, UTC)
-    attributes = {
-        b"user.s3.key": encode(entry.key),
-        b"user.s3.etag": encode(entry.etag),
-        b"user.s3.storage-class": encode(entry.storage_class),
-        b"user.s3.last-modified": modified.isoformat(timespec="milliseconds").encode(),
-        b"user.s3mount.cached": str(parts.reader.cached_bytes(entry.meta)).encode(),
+        return {b"user.s3.key": lambda: encode(entry.key)}
+    attributes: dict[bytes, Callable[[], bytes]] = {
+        b"user.s3.key": lambda: encode(entry.key),
+        b"user.s3.etag": lambda: encode(entry.etag),
+        b"user.s3.storage-class": lambda: encode(entry.storage_class),
+        b"user.s3.last-modified": lambda: _instant(entry.mtime_ns),
+        b"user.s3mount.cached": lambda: str(parts.reader.cached_bytes(entry.meta)).encode(),
     }
     version_id = parts.reader.version_id(entry.meta)
     if version_id:
-        attributes[b"user.s3.version-id"] = encode(version_id)
+        attributes[b"user.s3.version-id"] = lambda: encode(version_id)
     return attributes
+
+
+def _instant(time_ns: int) -> bytes:
+    return datetime.fromtimestamp(time_ns / 1e9, UTC).isoformat(timespec="milliseconds").encode()
 
 
 def status(parts: Parts) -> bytes:

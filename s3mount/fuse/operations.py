@@ -33,6 +33,8 @@ IO_SIZE = 1024 * 1024
 SHOWN_SIZE = 1 << 50
 """The size that statfs shows, a PiB and all of it free: a bucket has no size, and "full" would raise alarms."""
 
+USER_XATTRS = b"user."
+"""The one kind of extended attributes that a mount has: no ACLs, no labels, no capabilities."""
 OWN_XATTRS = b"user.s3"
 STATUS_XATTR = b"user.s3mount.status"
 REFRESH_XATTR = b"user.s3mount.refresh"
@@ -86,6 +88,9 @@ class Operations(pyfuse3.Operations):  # type: ignore[misc, unused-ignore]
         self._fs = filesystem
         self._ownership = ownership
         self._xattrs = xattrs
+        self._file_mode = stat.S_IFREG | ownership.file_mode
+        self._directory_mode = stat.S_IFDIR | ownership.dir_mode
+        self._reply = self._blank()
 
     def report(self, operation: str, error: S3MountError) -> None:
         """Log an error that a program is about to see."""
@@ -130,15 +135,14 @@ class Operations(pyfuse3.Operations):  # type: ignore[misc, unused-ignore]
     @total
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         """Entries with their attributes, as many as fit."""
-        for shown in await self._fs.read_directory(fh, start_id):
-            inode = shown.inode
-            if inode.reply is None:
-                inode.reply = self._entry(self._fs.attributes(inode.number))
-            reply = cast("pyfuse3.EntryAttributes", inode.reply)
-            reply.entry_timeout = min(shown.ttl, MAX_ENTRY_TTL)
-            taken = pyfuse3.readdir_reply(token, inode.entry.name, reply, shown.behind)
-            self._fs.accept(shown, taken=taken)
-            if not taken:
+        # One object for all: pyfuse3 copies it into its reply at once.
+        reply = self._reply
+        ttl, entries = await self._fs.read_directory(fh, start_id)
+        reply.entry_timeout = min(ttl, MAX_ENTRY_TTL)
+        for number, name, is_directory, size, mtime_ns, behind in entries:
+            self._fill(reply, number, is_directory, size, mtime_ns)
+            if not pyfuse3.readdir_reply(token, name, reply, behind):
+                self._fs.forget(number, 1)
                 return
 
     async def releasedir(self, fh: int) -> None:
@@ -177,31 +181,45 @@ class Operations(pyfuse3.Operations):  # type: ignore[misc, unused-ignore]
     @total
     async def getxattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> bytes:
         """One extended attribute."""
-        # `ls -l` asks for two that are not ours for each file, each time: no further step for those.
+        if not name.startswith(USER_XATTRS):
+            # `ls -l` asks for two of these for each file, but after this answer for none of this mount.
+            raise pyfuse3.FUSEError(errno.EOPNOTSUPP)
         value = await self._xattrs.value(inode, name) if name.startswith(OWN_XATTRS) else None
         if value is None:
             raise pyfuse3.FUSEError(pyfuse3.ENOATTR)
         return value
 
     def _entry(self, attributes: Attributes) -> pyfuse3.EntryAttributes:
-        owner = self._ownership
+        number, is_directory, size, mtime_ns, ttl = attributes
+        entry = self._blank()
+        entry.entry_timeout = min(ttl, MAX_ENTRY_TTL)
+        self._fill(entry, number, is_directory, size, mtime_ns)
+        return entry
+
+    def _blank(self) -> pyfuse3.EntryAttributes:
+        """What is the same for all."""
         entry = pyfuse3.EntryAttributes()
-        entry.st_ino = attributes.inode
-        entry.entry_timeout = min(attributes.ttl, MAX_ENTRY_TTL)
         entry.attr_timeout = ATTRIBUTES_TTL
-        if attributes.is_directory:
-            entry.st_mode = stat.S_IFDIR | owner.dir_mode
-        else:
-            entry.st_mode = stat.S_IFREG | owner.file_mode
         # One link for directories too: find(1) takes more for a count of subdirectories and would trust it.
         entry.st_nlink = 1
-        entry.st_uid = owner.uid
-        entry.st_gid = owner.gid
-        entry.st_size = attributes.size
+        entry.st_uid = self._ownership.uid
+        entry.st_gid = self._ownership.gid
         entry.st_blksize = IO_SIZE
-        entry.st_blocks = -(-attributes.size // BLOCK)
-        entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = attributes.mtime_ns
         return entry
+
+    def _fill(
+        self,
+        entry: pyfuse3.EntryAttributes,
+        number: int,
+        is_directory: bool,
+        size: int,
+        mtime_ns: int,
+    ) -> None:
+        entry.st_ino = number
+        entry.st_mode = self._directory_mode if is_directory else self._file_mode
+        entry.st_size = size
+        entry.st_blocks = -(-size // BLOCK)
+        entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = mtime_ns
 
 
 class ExtendedAttributes:
@@ -211,14 +229,14 @@ class ExtendedAttributes:
     ``user.s3mount.refresh`` of a directory is what forgets it; ``s3mount refresh`` does that.
 
     Args:
-        describe: the attributes of an inode.
+        describe: the attributes of an inode, and what tells each.
         status: the state of the mount as JSON.
         refresh: forgets a directory; what to tell about it.
     """
 
     def __init__(
         self,
-        describe: Callable[[int], dict[bytes, bytes]],
+        describe: Callable[[int], dict[bytes, Callable[[], bytes]]],
         status: Callable[[], bytes],
         refresh: Callable[[int], Awaitable[bytes]],
     ) -> None:
@@ -236,4 +254,5 @@ class ExtendedAttributes:
             return self._status()
         if name == REFRESH_XATTR:
             return await self._refresh(inode)
-        return self._describe(inode).get(name)
+        tell = self._describe(inode).get(name)
+        return None if tell is None else tell()

@@ -36,6 +36,8 @@ class Turns:
         self._has_heard = False
         self._parked: deque[Task] = deque()
         self._at_once = 0
+        self._poll = select.poll()
+        self._polled = -1
 
     async def __aenter__(self) -> None:
         if self._is_taken:
@@ -57,12 +59,19 @@ class Turns:
 
     async def wait_readable(self, descriptor: int) -> None:
         """Wait for a request; called by whoever has the turn."""
-        if self._at_once < AT_ONCE and _is_readable(descriptor):
+        if self._at_once < AT_ONCE and self._is_readable(descriptor):
             self._at_once += 1
         else:
             self._at_once = 0
             await trio.lowlevel.wait_readable(descriptor)
         self._has_heard = True
+
+    def _is_readable(self, descriptor: int) -> bool:
+        if descriptor != self._polled:
+            self._poll = select.poll()
+            self._poll.register(descriptor, select.POLLIN)
+            self._polled = descriptor
+        return bool(self._poll.poll(0))
 
     async def _park(self) -> None:
         task = trio.lowlevel.current_task()
@@ -136,9 +145,3 @@ def _nursery(turns: Turns) -> AbstractAsyncContextManager[_Nursery]:
             yield _Nursery(nursery, turns)
 
     return opened()
-
-
-def _is_readable(descriptor: int) -> bool:
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(0))

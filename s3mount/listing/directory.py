@@ -7,6 +7,7 @@ the engine's thread appends; others read up to ``len``, which is moved last.
 
 from array import array
 from bisect import bisect_left
+from collections.abc import Iterable, Iterator
 from heapq import merge
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from s3mount.listing.names import decode, encode, is_spellable, name_of_twin, tw
 from s3mount.store.interface import ObjectMeta, Page
 
 MD5_BYTES = 16
+SLASH = b"/"[0]
 ENTRY_BYTES = 33 + 8 + 8 + 8 + 1 + MD5_BYTES
 """Memory of an entry beside its label's bytes: a bytes object, its list slot, and the columns."""
 ODD_ETAG_BYTES = 180
@@ -81,6 +83,11 @@ class Entry(NamedTuple):
         return ObjectMeta(
             self.key, self.size, self.etag, self.mtime_ns, self.storage_class, self.restored
         )
+
+
+Row = tuple[int, bytes, bool, int, int]
+"""An entry's index, its name as the kernel sees it, whether it is a directory, its size in bytes and its time in
+nanoseconds since the epoch; 0 and 0 for a directory. A plain tuple, because one is made for each that is shown."""
 
 
 class Directory:
@@ -164,6 +171,8 @@ class Directory:
         label = self._labels[index]
         if label.endswith(b"/"):
             return self._entry(index, label[:-1])
+        if self.is_complete and not self.twins.count:
+            return self._entry(index, label)
         # The directory of this name comes behind the object; it is only known when the listing has come that far.
         if self._find_label(label + b"/") is None:
             return self._entry(index, label)
@@ -178,6 +187,27 @@ class Directory:
         if label.endswith(b"/"):
             return label[:-1]
         return label if self.is_complete and not self.twins.count else None
+
+    def rows(self, indexes: Iterable[int]) -> Iterator[Row]:
+        """Entries that are settled, of a listing without twins: there a label is a name."""
+        labels, sizes, mtimes = self._labels, self._sizes, self._mtimes
+        for index in indexes:
+            label = labels[index]
+            if label[-1] == SLASH:
+                yield index, label[:-1], True, 0, 0
+            else:
+                yield index, label, False, sizes[index], mtimes[index]
+
+    def place_of(self, theirs: "Directory", index: int) -> int | None:
+        """Where an entry of another listing of the same directory stands in this one."""
+        label = theirs._labels[index]
+        if index < self._length and self._labels[index] == label:
+            return index
+        return self._find_label(label)
+
+    def is_alike(self, index: int, theirs: "Directory", place: int) -> bool:
+        """Whether another listing of the same directory says the same of an entry, but perhaps for its name."""
+        return self._facts(index) == theirs._facts(place)
 
     def index_of(self, key: str) -> int | None:
         """Where the object or directory of a whole key stands."""
@@ -297,6 +327,19 @@ class Directory:
 
     def _exists(self, name: bytes) -> bool:
         return self._find_label(name) is not None or self._find_label(name + b"/") is not None
+
+    def _facts(self, index: int) -> tuple[object, ...]:
+        label = self._labels[index]
+        if label[-1] == SLASH:
+            return (label,)
+        return (
+            label,
+            self._sizes[index],
+            self._mtimes[index],
+            self._md5s[index * MD5_BYTES : (index + 1) * MD5_BYTES],
+            self._odd_etags.get(index),
+            self._class_names[self._classes[index]],
+        )
 
     def _find_label(self, label: bytes, *, hi: int | None = None) -> int | None:
         if self._index is not None:

@@ -201,6 +201,8 @@ class Engine(OwnThread):
             self._on_needed()
 
     def _submit(self, flight: Flight) -> None:
+        flight.sent_at = time.monotonic()
+        flight.at_once = self._queue.running
         try:
             self.store.submit(flight.next_request(), flight)
         except Exception as error:
@@ -266,9 +268,11 @@ class Engine(OwnThread):
         self._end(flight, error)
 
     def _end(self, flight: Flight, error: StoreError | None) -> None:
+        flight.at_once = max(flight.at_once, self._queue.running)
         self._queue.remove(flight)
         if self._meter is not None:
             self._meter.ended(flight)
+        flight.ended_at = time.monotonic()
         flight.is_over = True
         try:
             if error is None:

@@ -1,6 +1,7 @@
 """One request on its way, from the wish to its end, with every try in between."""
 
 import enum
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
@@ -48,7 +49,9 @@ class Cancelled(StoreError):
 class Flight:
     """A request, its urgency, and how far it has come. It is the store's receiver for itself.
 
-    ``urgency`` and ``is_over`` may be read from any thread; the rest belongs to the engine's.
+    ``urgency``, ``received`` and ``is_over`` may be read from any thread. Once it is over so may its times, seconds
+    of a monotonic clock: ``sent_at`` of the last try, ``first_at`` of the first reply and ``ended_at``; and
+    ``at_once``, the most flights that were under way when it was sent or ended. The rest belongs to the engine's.
 
     Invariant: the sink has been given exactly the first ``received`` bytes that were asked for, all of the version
     whose ETag is ``etag``.
@@ -58,13 +61,17 @@ class Flight:
         "_on_end",
         "_refused",
         "asked",
+        "at_once",
         "attempts",
         "deliver_page",
+        "ended_at",
         "etag",
+        "first_at",
         "is_over",
         "last_progress",
         "progress",
         "received",
+        "sent_at",
         "sink",
         "told_head",
         "urgency",
@@ -87,6 +94,8 @@ class Flight:
         self.received = 0
         self.last_progress = 0.0
         self.progress = 0
+        self.at_once = 0
+        self.sent_at = self.first_at = self.ended_at = 0.0
         self.told_head = False
         self.is_over = False
         self.etag = asked.etag if isinstance(asked, Get) else ""
@@ -106,6 +115,7 @@ class Flight:
             return
         assert self.sink is not None
         self.told_head = True
+        self.first_at = time.monotonic()
         self.etag = head.etag
         self.sink.head(head)
 

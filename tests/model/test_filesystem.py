@@ -129,15 +129,19 @@ class Kernel:
         found, start = set(), 0
         while True:
             before = start
-            for shown in await self.fs.read_directory(handle, start):
-                start = shown.behind
-                name, entry = shown.inode.entry.name, shown.inode.entry
+            reading = await self.fs.read_directory(handle, start)
+            assert reading.ttl == 0.0
+            for inode, name, *_, behind in reading.entries:
+                start = behind
+                entry = self.fs.entry(inode)
+                assert entry.name == name
                 assert name not in found
                 found.add(name)
                 assert (entry.key, entry.is_directory) == expected[name]
                 if is_taken:
-                    self.told(self.fs.attributes(shown.inode.number), expected[name])
-                self.fs.accept(shown, taken=is_taken)
+                    self.told(self.fs.attributes(inode), expected[name])
+                else:
+                    self.fs.forget(inode, 1)
             if start == before:
                 break
         self.fs.close_directory(handle)
@@ -152,9 +156,9 @@ class Kernel:
 
     async def read_names(self, handle):
         names = []
-        for shown in await self.fs.read_directory(handle, 0):
-            names.append(shown.inode.entry.name)
-            self.fs.accept(shown, taken=False)
+        for inode, name, *_ in (await self.fs.read_directory(handle, 0)).entries:
+            names.append(name)
+            self.fs.forget(inode, 1)
         return names
 
     async def readopen(self, place):
@@ -179,7 +183,7 @@ class Kernel:
         try:
             handle = await self.fs.open(number)
         except (ObjectChanged, NotFound):
-            assert self.bucket.get(key) != body or self.fs.inodes.get(number).is_outdated
+            assert self.bucket.get(key) != body or self.fs.inodes.is_outdated(number)
         else:
             self.files[handle] = (number, key, body)
 

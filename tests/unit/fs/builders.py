@@ -86,10 +86,11 @@ class Ground:
         names = []
         while len(names) < at_most:
             before = len(names)
-            for shown in await self.fs.read_directory(handle, start):
-                start = shown.behind
-                names.append(shown.inode.entry.name)
-                self.fs.accept(shown, taken=keep)
+            for number, name, *_, behind in (await self.fs.read_directory(handle, start)).entries:
+                start = behind
+                names.append(name)
+                if not keep:
+                    self.fs.forget(number, 1)
                 if len(names) == at_most:
                     break
             if len(names) == before:

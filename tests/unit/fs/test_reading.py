@@ -23,6 +23,7 @@ from s3mount.errors import (
 from s3mount.readahead.visits import START
 from s3mount.store.interface import Get
 from s3mount.transfer.engine import EngineSettings
+from s3mount.transfer.flight import Urgency
 from s3mount.transfer.retry import RetryPolicy
 from tests.unit.fs.builders import MIB, alter, extents, grounds, until
 
@@ -236,6 +237,117 @@ async def test_what_was_fetched_ahead_for_a_closed_file_is_not_fetched_further(g
     until(lambda: not ground.store.held)
     ground.store.let_go()
     assert await ground.cat("k") == body
+
+
+async def test_finished_requests_tell_of_the_line(ground):
+    ground.put("k", body_of(20 * MIB))
+    assert not ground.reader._depths.pace.is_known()
+    await ground.cat("k")
+    assert ground.reader._depths.pace.is_known()
+
+
+async def test_readers_beside_each_other_share_what_is_ahead_of_them(ground):
+    """The ground has 16 MiB of memory, and each reader may be 64 MiB ahead if it is alone."""
+    body = body_of(12 * MIB)
+    for number in range(8):
+        ground.put(f"{number}", body)
+    handles = [await ground.open(f"{number}") for number in range(8)]
+    windows = [ground.fs._files[handle].window for handle in handles]
+    for start in range(0, len(body), 65536):
+        for handle in handles:
+            assert await ground.read(handle, start, 65536) == body[start : start + 65536]
+            ahead = sum(max(0, window.asked_to - window.expected) for window in windows)
+            # Each begins with a window of its own before it asks for its share.
+            assert ahead <= 16 * MIB + 8 * MIB
+    for handle in handles:
+        ground.fs.close(handle)
+    assert sum(get.stop - get.start for get in ground.store.gets()) == 8 * len(body)
+
+
+async def test_parts_that_had_not_begun_are_never_sent_once_the_file_is_closed(root):
+    body = body_of(64 * MIB)
+    # Of two connections, guesses get one.
+    with grounds(root, engine=EngineSettings(2, RETRY.retry)) as ground:
+        ground.put("k", body)
+        handle = await ground.open("k")
+        for start in range(0, 8 * MIB, MIB):
+            await ground.read(handle, start, MIB)
+        until(lambda: engine_of(ground)._queue.is_empty())
+        ground.store.hold()
+        # However deep the window is by now: who reads all that is here has asked for two parts at least.
+        for start in range(8 * MIB, ground.fs._files[handle].window.asked_to - MIB + 1, MIB):
+            await ground.read(handle, start, MIB)
+        until(lambda: len(ground.store.held) == 1)
+        until(lambda: engine_of(ground)._queue.may_wait(Urgency.SOON))
+        asked = ground.gets()
+        ground.fs.close(handle)
+        ground.store.let_go()
+        until(lambda: engine_of(ground)._queue.is_empty())
+        assert ground.gets() == asked
+
+
+def is_get(request):
+    return isinstance(request, Get)
+
+
+def engine_of(ground):
+    return ground.catalog._engine
+
+
+async def test_a_jump_to_the_tail_ends_a_head_of_which_little_has_come(ground):
+    body = body_of(4 * MIB)
+    ground.put("k", body)
+    ground.store.fail(None, after=100_000, matches=is_get)
+    handle = await ground.open("k")
+    assert await ground.read(handle, 4 * MIB - 8, 8) == body[-8:]
+    until(lambda: engine_of(ground)._queue.is_empty())
+    assert await ground.read(handle, 0, 8) == body[:8]
+    ground.fs.close(handle)
+
+
+@pytest.mark.parametrize(("after", "others"), [(300_000, 0), (100_000, 1)])
+async def test_a_head_that_is_mostly_here_or_open_elsewhere_is_let_come(ground, after, others):
+    body = body_of(4 * MIB)
+    ground.put("k", body)
+    ground.store.fail(None, after=after, matches=is_get)
+    handles = [await ground.open("k") for _ in range(1 + others)]
+    until(lambda: ground.fs._files[handles[0]].opening[0].received == after)
+    assert await ground.read(handles[0], 4 * MIB - 8, 8) == body[-8:]
+    # What is ended is ended before what is asked for later.
+    assert await ground.read(handles[0], 2 * MIB, 8) == body[2 * MIB : 2 * MIB + 8]
+    assert not engine_of(ground)._queue.is_empty()
+    for handle in handles:
+        ground.fs.close(handle)
+
+
+async def test_a_jump_within_the_head_leaves_it_alone(ground):
+    body = body_of(4 * MIB)
+    ground.put("k", body)
+    ground.store.fail(None, after=100_000, matches=is_get)
+    handle = await ground.open("k")
+    until(lambda: ground.fs._files[handle].opening[0].received == 100_000)
+    assert await ground.read(handle, 50_000, 8) == body[50_000:50_008]
+    assert await ground.read(handle, 2 * MIB, 8) == body[2 * MIB : 2 * MIB + 8]
+    until(lambda: engine_of(ground)._queue.is_empty())
+    ground.fs.close(handle)
+
+
+async def test_readers_that_wait_for_a_head_that_is_ended_get_it_all_the_same(ground):
+    body = body_of(4 * MIB)
+    ground.put("k", body)
+    ground.store.fail(None, after=100_000, matches=is_get)
+    handle = await ground.open("k")
+    got = []
+
+    async def read(start):
+        got.append(await ground.read(handle, start, 8) == body[start : start + 8])
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read, 200_000)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(read, 3 * MIB)
+    assert got == [True, True]
+    ground.fs.close(handle)
 
 
 async def test_what_changes_under_an_open_file_is_stale_and_the_next_open_is_new(ground):

@@ -10,15 +10,19 @@ from s3mount.readahead.window import (
     FIRST,
     FIRST_WINDOW,
     GAIN,
+    HEAD,
     KIB,
     MIB,
     PART_MAX,
     PART_MIN,
     SLACK,
+    TAIL,
     WHOLE,
+    Depth,
     Span,
     Window,
     first_span,
+    is_worth_ending,
 )
 
 sizes = st.one_of(
@@ -59,9 +63,12 @@ class Asked:
         return new
 
 
-def check(plan, window, start, stop):
+def check(plan, window, start, stop, *, may_be_footer=False):
     """What must be true of every plan."""
-    assert plan.needed == Span(start, stop)
+    footer = Span(window.size - TAIL, window.size)
+    assert plan.needed == Span(start, stop) or (
+        may_be_footer and plan.needed == footer and plan.is_jump and start >= footer.start
+    )
     position = None
     for part in plan.ahead:
         assert start <= part.start < part.stop <= window.size
@@ -135,8 +142,10 @@ def test_a_random_reader_causes_nothing_ahead(size, limit, dice):
         stop = min(size, start + dice.choice([1, 4 * KIB, 128 * KIB, MIB]))
         if start == behind:
             continue
+        is_first = not window.has_jumped
         plan = window.read(start, stop)
-        assert plan == (Span(start, stop), (), True)
+        check(plan, window, start, stop, may_be_footer=is_first)
+        assert (plan.ahead, plan.is_jump) == ((), True)
         behind = stop
 
 
@@ -148,7 +157,8 @@ def test_every_plan_of_any_reader_is_within_the_object_and_the_limit(size, limit
         # Some reads go on where the last one stopped.
         start = min(size - 1, int(place * size) if place < 0.5 else window.expected)
         stop = min(size, start + length)
-        check(window.read(start, stop), window, start, stop)
+        is_first = not window.has_jumped
+        check(window.read(start, stop), window, start, stop, may_be_footer=is_first)
 
 
 @given(
@@ -269,3 +279,70 @@ def test_parts_are_large_enough_and_many_enough(length):
     assert sum(part.stop - part.start < PART_MIN for part in parts) <= 3
     assert parts[-1].stop - parts[-1].start == PART_MAX
     assert len(parts) < 200
+
+
+@given(sizes.filter(lambda size: size > WHOLE), st.integers(1, TAIL))
+def test_the_first_jump_to_the_end_brings_a_block_of_it_and_later_ones_do_not(size, back):
+    window = Window(size, 128 * MIB)
+    window.opened()
+    assert window.read(size - back, size) == (Span(size - TAIL, size), (), True)
+    assert window.read(0, 1).is_jump
+    assert window.read(size - back, size).needed == Span(size - back, size)
+    off = Window(size, 0)
+    off.opened()
+    assert off.read(size - back, size).needed == Span(size - back, size)
+
+
+def test_who_hops_from_header_to_header_does_not_read_in_sequence():
+    window = Window(100 * MIB, 128 * MIB)
+    window.opened()
+    for start in range(0, 90 * MIB, MIB // 2):
+        for page in range(2):
+            begin = start + page * 4 * KIB
+            assert window.read(begin, begin + 4 * KIB).ahead == ()
+
+
+def test_a_header_alone_opens_no_window():
+    window = Window(100 * MIB, 128 * MIB)
+    window.opened()
+    for start in range(0, HEAD - 4 * KIB, 4 * KIB):
+        assert window.read(start, start + 4 * KIB).ahead == ()
+    assert window.read(HEAD - 4 * KIB, HEAD).ahead == (Span(FIRST, 2 * FIRST),)
+
+
+@given(
+    limits,
+    st.lists(
+        st.tuples(lengths, st.integers(0, 128 * MIB), st.sampled_from([0, PART_MIN, PART_MAX])),
+        min_size=1,
+        max_size=REQUESTS,
+    ),
+)
+def test_whatever_the_depth_every_byte_is_asked_for_once_and_none_beyond_it(limit, reads):
+    size = 300 * MIB
+    window, asked = Window(size, limit), Asked(size)
+    asked.ask(window.opened())
+    position = 0
+    for length, ahead, part in reads:
+        stop = min(size, position + length)
+        before = window.asked_to
+        window.depth = Depth(ahead, part)
+        plan = window.read(position, stop)
+        check(plan, window, position, stop)
+        asked.ask(plan.needed)
+        for span in plan.ahead:
+            assert asked.ask(span) == span.stop - span.start, "asked for twice"
+            assert span.stop - span.start <= max(PART_MIN, part or PART_MAX)
+        assert window.asked_to <= max(before, stop + min(ahead, limit))
+        assert asked.total - stop <= max(WHOLE, GAIN * stop + FIRST_WINDOW)
+        position = stop
+        if position == size:
+            break
+
+
+@given(st.integers(0, 8 * MIB), st.integers(1, 8 * MIB))
+def test_what_is_ended_early_has_cost_less_than_what_it_saves(received, asked):
+    if is_worth_ending(received, asked):
+        assert received < asked - received
+    else:
+        assert asked - received <= received
