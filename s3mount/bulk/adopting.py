@@ -5,8 +5,6 @@ Concurrency rule: `Adopter.take` belongs to the thread of the command; the bytes
 
 import logging
 import os
-from types import TracebackType
-from typing import Self
 
 from s3mount.bulk.arriving import split
 from s3mount.bulk.session import Session
@@ -25,7 +23,7 @@ PIECE = 1024 * 1024
 """Bytes read at once."""
 
 
-class Adopter:
+class Adopter(Worker):
     """Takes files into the cache of a session; leaving waits for those that were taken.
 
     Args:
@@ -33,20 +31,8 @@ class Adopter:
     """
 
     def __init__(self, session: Session) -> None:
+        super().__init__("s3mount-adopter")
         self._session = session
-        self._worker = Worker("s3mount-adopter")
-
-    def __enter__(self) -> Self:
-        self._worker.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._worker.__exit__(kind, error, traceback)
 
     def take(self, meta: ObjectMeta, path: str) -> None:
         """Have the file of an object in the cache soon. It may be removed at once: it is open until then.
@@ -58,7 +44,7 @@ class Adopter:
         except OSError as error:
             log.info("%r is not kept in the cache: %s", meta.key, error)
             return
-        self._worker.submit(lambda: self._adopt(meta, descriptor))
+        self.submit(lambda: self._adopt(meta, descriptor))
 
     def _adopt(self, meta: ObjectMeta, descriptor: int) -> None:
         try:

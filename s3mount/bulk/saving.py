@@ -119,8 +119,10 @@ class SaveTask:
 
     def is_cached(self, meta: ObjectMeta) -> bool:
         """Whether an object is copied from the cache, without a reply that tells of it."""
-        oid = ObjectId(self._store, meta.key, meta.etag, meta.size)
-        return self._cache is not None and self._cache.is_whole(oid)
+        return self._cache is not None and self._cache.is_whole(self._id_of(meta))
+
+    def _id_of(self, meta: ObjectMeta) -> ObjectId:
+        return ObjectId(self._store, meta.key, meta.etag, meta.size)
 
     def close(self) -> bool:
         """Stop what is under way, and wait until nothing of it is left; not on the engine's thread.
@@ -162,8 +164,7 @@ class SaveTask:
             self._note(error)
             order.done(Outcome(order.meta, Ending.FAILED, error=error))
             return
-        meta = order.meta
-        held = cache.open_object(ObjectId(self._store, meta.key, meta.etag, meta.size))
+        held = cache.open_object(self._id_of(order.meta))
         self._under_way.add(Copied(self._roads, held, file, partial(self._copied, order)))
 
     def _again(self, order: _Order, way: Stoppable) -> None:

@@ -30,9 +30,9 @@ from s3mount.bulk.wanted import (
     write_fully,
 )
 from s3mount.store.interface import Head
+from s3mount.store.nameless import NAMELESS, give_name
 
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-NAMELESS = os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC
 NO_NAMELESS = frozenset(
     {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT, errno.EPERM, errno.EXDEV}
 )
@@ -180,7 +180,7 @@ class Target:
     def _write_nameless(self, folder: int, wanted: Wanted, body: bytes) -> bool:
         """False when there is a file in its place already, or when this file system wants another way."""
         try:
-            descriptor = os.open(b".", NAMELESS, 0o666, dir_fd=folder)
+            descriptor = os.open(b".", os.O_WRONLY | NAMELESS, 0o666, dir_fd=folder)
         except OSError as error:
             self._refused_nameless(error)
             return False
@@ -196,13 +196,7 @@ class Target:
         with self._lock:
             self._claim(folder, name, wanted)
             try:
-                # The link of /proc is to be followed, to the file itself.
-                os.link(
-                    b"/proc/self/fd/%d" % descriptor,
-                    name,
-                    dst_dir_fd=folder,
-                    follow_symlinks=True,
-                )
+                give_name(descriptor, name, directory=folder)
             except FileExistsError:
                 return False
             except OSError as error:

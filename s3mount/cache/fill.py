@@ -9,6 +9,7 @@ Everything a reader needs changes under the object's lock, and a reader takes a 
 and copies without it.
 """
 
+import contextlib
 import os
 from bisect import bisect_right
 from collections.abc import Callable
@@ -17,7 +18,6 @@ from typing import NamedTuple, Protocol
 from s3mount.cache.extent import OpenFile, read_fully
 from s3mount.cache.layout import ByteRange, ObjectId
 from s3mount.cache.shared import Shared
-from s3mount.cache.temporary import remove
 from s3mount.cache.trailer import BLOCK, RunningSums, charge, encode, identity, trailer_size
 from s3mount.errors import BadBody, S3MountError, StoreError
 from s3mount.store.interface import Head
@@ -362,7 +362,8 @@ class Fill:
     def _discard_file(self) -> None:
         if self._path:
             # What stays in the temporary directory is removed when the session is over.
-            remove(self._path)
+            with contextlib.suppress(OSError):
+                os.unlink(self._path)
             self._path = ""
 
 

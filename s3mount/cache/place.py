@@ -186,10 +186,10 @@ class Place:
         inode = os.fstat(file.fd).st_ino
         fcntl.flock(file.fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
         try:
-            is_named = give_name(temporary, self.path)
+            is_named = give_name(file.fd, temporary, self.path)
         except FileNotFoundError:
             make_directory(os.path.dirname(self.path))
-            is_named = give_name(temporary, self.path)
+            is_named = give_name(file.fd, temporary, self.path)
         if not is_named:
             return ALREADY_THERE if self._load() and not self._is_directory else None
         self._take_file(file, inode)
@@ -208,7 +208,7 @@ class Place:
                 return ALREADY_THERE  # the whole object is there
             path = f"{self.path}/{extent_name(start, stop)}"
             try:
-                is_named = give_name(temporary, path)
+                is_named = give_name(file.fd, temporary, path)
             except FileNotFoundError:
                 self.close()
                 continue

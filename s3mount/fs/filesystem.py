@@ -119,12 +119,11 @@ class FileSystem:
             if answer.ttl > 0:
                 self._missing[parent_number, name] = None
             return Attributes(0, False, 0, 0, answer.ttl)
-        number = self.inodes.told(parent, answer.entry)
-        if number:
-            self.inodes.hold(number)
-        else:
-            number = self.inodes.child(parent, answer.entry, self._catalog.peek(prefix))
-        return self._attributes(number, answer.entry, answer.ttl)
+        entry = answer.entry
+        told = self.inodes.told(parent, entry)
+        number = told or self.inodes.given(parent, entry, self._catalog.peek(prefix))
+        self.inodes.hold(number)
+        return self._attributes(number, entry, answer.ttl)
 
     def attributes(self, number: int) -> Attributes:
         """The attributes of a known inode; those of its version, for as long as it is known."""
@@ -184,7 +183,7 @@ class FileSystem:
         entry = self.inodes.entry(number)
         if self.inodes.is_outdated(number):
             raise ObjectChanged("the object was changed", key=entry.key)
-        handle = self._reader.open(number, entry.meta, self._outdater(number))
+        handle = self._reader.open(number, entry.meta, self._outdater(number, entry))
         self._walker.opened_file(self.inodes.parent(number), entry)
         self.inodes.hold(number)
         file_number = next(self._numbers)
@@ -217,7 +216,7 @@ class FileSystem:
                     data = await self._reader.read(handle, offset, stop)
             except ObjectChanged:
                 # One version may have two names; whoever opened it first was told, this inode perhaps not.
-                self._outdater(handle.inode)()
+                self._outdater(handle.inode, self.inodes.entry(handle.inode))()
                 raise
         if len(data) != stop - offset:
             raise AssertionError(f"{len(data)} bytes for {offset} to {stop}")
@@ -302,8 +301,8 @@ class FileSystem:
             entry = self._catalog.current(directory.prefix, entry)
         return entry
 
-    def _outdater(self, number: int) -> Callable[[], None]:
-        entry, above = self.inodes.entry(number), self.inodes.parent_number(number)
+    def _outdater(self, number: int, entry: Entry) -> Callable[[], None]:
+        above = self.inodes.parent_number(number)
 
         def outdate() -> None:
             self.inodes.outdate(number)

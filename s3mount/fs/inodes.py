@@ -128,15 +128,20 @@ class InodeTable:
             entry: what it is by now.
             directory: the listing that probably says so.
         """
-        names = _names(parent)
-        number = self.told(parent, entry)
-        if not number and directory is not None and names.is_worth(directory):
-            number = self._reserve(names, directory, entry)
-        if not number:
-            number = self._new_number()
-            self._inodes[number] = Inode(number, parent.number, entry)
-            names.add(entry.name, number)
+        number = self.told(parent, entry) or self.given(parent, entry, directory)
         self.hold(number)
+        return number
+
+    def given(self, parent: Inode, entry: Entry, directory: Directory | None = None) -> int:
+        """A number for an entry that `told` has none for; hold it at once. The arguments are those of `child`."""
+        names = _names(parent)
+        if directory is not None and names.is_worth(directory):
+            number = self._reserve(names, directory, entry)
+            if number:
+                return number
+        number = self._new_number()
+        self._inodes[number] = Inode(number, parent.number, entry)
+        names.add(entry.name, number)
         return number
 
     def shown(self, parent: Inode, directory: Directory, index: int, name: bytes) -> int:
@@ -214,9 +219,11 @@ class InodeTable:
             number = self._place(names, directory, index)
         if not number or not is_same or number in self._outdated:
             entry = _entry(directory, index)
-            number = self.told(parent, entry) or self._place(names, directory, index)
-            if not number:
-                return self.child(parent, entry)
+            number = (
+                self.told(parent, entry)
+                or self._place(names, directory, index)
+                or self.given(parent, entry)
+            )
         self.hold(number)
         return number
 

@@ -7,11 +7,10 @@ What the server has is in memory: its store of hashes waits for the disk at each
 the server would be all that is measured. It reads no further than it was asked to (``--buffer-size 0``): else each
 range of a large object would cost it up to 16 MiB more, which no store does. It makes the MD5 of an object for the
 first reply that names its ETag; the bucket is listed before each run, unmeasured, so that no pull pays for what a push
-has left. s3mount has its bytecode, as an installed package has, whatever the environment of the caller says.
+has left.
 """
 
 import argparse
-import datetime
 import filecmp
 import json
 import os
@@ -120,8 +119,6 @@ def environment(server: Server, home: Path) -> dict[str, str]:
         **server.environment,
         "HOME": str(home),
         "XDG_CACHE_HOME": str(home / "cache"),
-        "PYTHONPYCACHEPREFIX": str(home / "bytecode"),
-        "PYTHONDONTWRITEBYTECODE": "",
         "RCLONE_CONFIG": str(home / "none"),
         "RCLONE_S3_ENDPOINT": server.url,
         "ARTIFACT_BACKEND": "s3",
@@ -192,13 +189,6 @@ class Bench:
         )
         self._number = 0
 
-    def warm_up(self) -> None:
-        """Run each tool once, unmeasured: one of them writes its bytecode."""
-        folder = self._root / "sent-first"
-        write_folder(folder, 2, 1)
-        for tool in tools():
-            self._both_ways(tool, folder, Row("first", tool.name), Row("first", tool.name))
-
     def measure(self, line: str, count: int, size: int, runs: int) -> Iterator[Row]:
         """Push and pull in turn, each tool after the other."""
         folder = self._root / f"sent-{line}"
@@ -235,9 +225,8 @@ class Bench:
                     f"{row.line:12} {row.tool:8} {facts['seconds']:.3f} s, cpu {facts['cpu']:.2f} s"
                 )
             compare(folder, got)
-            for stored in list(
-                self._stored.rglob(name)
-            ):  # memory, not the disk that files are made on
+            # This is memory, not the disk that files are made on.
+            for stored in list(self._stored.rglob(name)):
                 shutil.rmtree(stored)
         except (ToolFailed, subprocess.TimeoutExpired) as error:
             push.failed = pull.failed = str(error)
@@ -304,13 +293,10 @@ def main() -> None:
         # Without a store of hashes each reply would cost the MD5 of the whole file.
         with rclone_server(served, "--buffer-size", "0", hashes_in=hashes) as server:
             bench = Bench(server, folder, gauges.Filler(folder / "filler", served), served / BUCKET)
-            bench.warm_up()
             lines = QUICK if options.quick else LINES
             rows = [row for line, of in lines.items() for row in bench.measure(line, *of, runs)]
     results = {
-        "command": " ".join(["python -m tests.benchmarks.artifacts", *sys.argv[1:]]),
-        "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"),
-        **machine.describe(tools()),
+        **machine.describe("tests.benchmarks.artifacts", tools()),
         "runs": runs,
         "rows": [row.as_json() for row in rows],
     }

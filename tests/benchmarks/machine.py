@@ -1,8 +1,10 @@
 """Where and of what a benchmark was run: without it a figure says nothing."""
 
+import datetime
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -25,9 +27,16 @@ class Tool(Protocol):
         """The first line of what the tool says of itself."""
 
 
-def describe(tools: Sequence[Tool]) -> dict[str, object]:
-    """Machine, kernel, commit, versions."""
+def describe(program: str, tools: Sequence[Tool]) -> dict[str, object]:
+    """Command, time, machine, kernel, commit, versions.
+
+    Args:
+        program: the module that measures; its arguments are those of this process.
+        tools: those that were measured.
+    """
     return {
+        "command": " ".join(["python -m", program, *sys.argv[1:]]),
+        "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"),
         "machine": {
             "processor": first_value("/proc/cpuinfo", "model name"),
             "cores": os.cpu_count(),

@@ -8,7 +8,6 @@ import argparse
 import compileall
 import contextlib
 import dataclasses
-import datetime
 import fcntl
 import json
 import os
@@ -139,9 +138,7 @@ def main() -> None:
         bench = Bench(tree, server.url, folder, limit=options.limit, say=say)
         rows = [row.as_json() for row in bench.measure(tools, jobs, options.far, runs)]
         results = {
-            "command": " ".join(["python -m tests.benchmarks.run", *sys.argv[1:]]),
-            "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"),
-            **machine.describe(tools),
+            **machine.describe("tests.benchmarks.run", tools),
             "server": what,
             "far": options.far,
             "runs": runs,

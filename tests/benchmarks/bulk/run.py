@@ -5,7 +5,6 @@ Everything is on loopback and on one disk. Results are printed as Markdown, and 
 
 import argparse
 import contextlib
-import datetime
 import json
 import shutil
 import signal
@@ -112,7 +111,11 @@ def measure(
     with scratch(root) as folder, serving(tree, folder / "server", size) as server:
         bench = Bench(tree, server, size, folder, limit=options.limit, say=say)
         rows = [row.as_json() for row in bench.measure(present, wanted, runs)]
-    return {**machine.describe(present), "missing": missing, "rows": rows}
+    return {
+        **machine.describe("tests.benchmarks.bulk.run", present),
+        "missing": missing,
+        "rows": rows,
+    }
 
 
 def main() -> None:
@@ -127,8 +130,6 @@ def main() -> None:
             peers.fetch(options.fetched, say)
         measured = measure(options, size, shape, wanted, runs)
     results = {
-        "command": " ".join(["python -m tests.benchmarks.bulk.run", *sys.argv[1:]]),
-        "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"),
         "server": SERVER,
         "remark": options.remark,
         "far": ROUND_TRIP,

@@ -13,7 +13,7 @@ def test_a_file_gets_its_name_once(tmp_path, name):
     fd, path = temporary.create(str(tmp_path), name)
     os.write(fd, b"body")
     assert os.listdir(tmp_path) == ([name] if name else [])
-    assert temporary.give_name(path, str(tmp_path / "extent"))
+    assert temporary.give_name(fd, path, str(tmp_path / "extent"))
     assert (tmp_path / "extent").read_bytes() == b"body"
     assert os.listdir(tmp_path) == ["extent"]
     assert os.fstat(fd).st_mode & 0o777 == 0o600
@@ -26,8 +26,9 @@ def test_a_name_that_is_taken_stays_as_it_is(tmp_path, name, make):
     make(tmp_path / "extent")
     before = os.stat(tmp_path / "extent")
     fd, path = temporary.create(str(tmp_path), name)
-    assert not temporary.give_name(path, str(tmp_path / "extent"))
-    temporary.remove(path)
+    assert not temporary.give_name(fd, path, str(tmp_path / "extent"))
+    if path:
+        os.unlink(path)
     os.close(fd)
     assert os.stat(tmp_path / "extent") == before
     assert os.listdir(tmp_path) == ["extent"]
@@ -37,7 +38,7 @@ def test_a_name_that_is_taken_stays_as_it_is(tmp_path, name, make):
 def test_a_missing_directory_is_told(tmp_path, name):
     fd, path = temporary.create(str(tmp_path), name)
     with pytest.raises(FileNotFoundError):
-        temporary.give_name(path, str(tmp_path / "missing" / "extent"))
+        temporary.give_name(fd, path, str(tmp_path / "missing" / "extent"))
     os.close(fd)
 
 

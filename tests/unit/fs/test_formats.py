@@ -4,11 +4,9 @@ import io
 import random
 import tarfile
 
-import pytest
-
 from s3mount.readahead.openings import BRIEF, SURE
 from s3mount.readahead.window import FIRST, TAIL
-from tests.unit.fs.builders import MIB, grounds, until
+from tests.unit.fs.builders import MIB, until
 from tests.unit.fs.formats import (
     KERNEL,
     Recorder,
@@ -22,17 +20,6 @@ from tests.unit.fs.formats import (
     zip_reads,
     zipped,
 )
-
-
-@pytest.fixture
-def root(tmp_path):
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def ground(root):
-    with grounds(root) as ground:
-        yield ground
 
 
 class Cost:

@@ -34,17 +34,6 @@ def body_of(size, seed=0):
     return random.Random(seed).randbytes(size)
 
 
-@pytest.fixture
-def root(tmp_path):
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def ground(root):
-    with grounds(root) as ground:
-        yield ground
-
-
 @pytest.mark.parametrize("size", [1, 4096, 300_000, MIB])
 async def test_a_small_file_is_one_get_and_then_none(root, size):
     body = body_of(size)
