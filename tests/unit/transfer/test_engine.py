@@ -101,14 +101,13 @@ def test_a_version_asked_for_without_etag_is_pinned_by_the_first_reply(engine, s
 
 
 def test_an_object_that_changes_between_two_tries_is_never_mixed(engine, store):
-    request = whole(store)
+    def change(second_try):
+        store.inner.put("k", b"other" * 300_000)
+        return False
+
     store.fail(Unreachable("reset"), after=300_000)
-    store.hold()
-    sink = fetch(engine, request)
-    store.let_go()
-    while len(store.gets()) < 1:
-        pass
-    store.inner.put("k", b"other" * 300_000)
+    store.fail(None, matches=change)
+    sink = fetch(engine, whole(store))
     with pytest.raises(ObjectChanged):
         sink.over.result(5)
     assert BODY.startswith(bytes(sink.body))
