@@ -27,10 +27,10 @@ from s3mount.bulk.wanted import (
     fill,
     same_time,
     translated,
-    write_fully,
 )
 from s3mount.store.interface import Head
 from s3mount.store.nameless import NAMELESS, give_name
+from s3mount.store.pieces import write_at
 
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 NO_NAMELESS = frozenset(
@@ -282,7 +282,7 @@ class PartFile:
             NotWritable: the disk is full, or fails.
         """
         try:
-            write_fully(self._descriptor, pieces, start)
+            write_at(self._descriptor, pieces, start)
         except OSError as error:
             raise translated(error, self._wanted.path) from error
 

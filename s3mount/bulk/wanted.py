@@ -2,14 +2,12 @@
 
 import errno
 import os
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from s3mount.bulk.folders import NotWritable
 from s3mount.bulk.keys import FilePath
+from s3mount.store.pieces import write_at
 
-PIECES_MAX = 1024
-"""Pieces that the kernel takes in one call (IOV_MAX)."""
 SECOND = 1_000_000_000
 
 
@@ -41,9 +39,7 @@ class Wanted(NamedTuple):
 
 def fill(descriptor: int, wanted: Wanted, body: bytes) -> None:
     """Write a whole body, and set its time and mode."""
-    written = os.write(descriptor, body)
-    if written < len(body):
-        write_fully(descriptor, [body[written:]], written)
+    write_at(descriptor, (body,), 0)
     describe(descriptor, wanted)
 
 
@@ -52,19 +48,6 @@ def describe(descriptor: int, wanted: Wanted) -> None:
     os.utime(descriptor, ns=(wanted.mtime_ns, wanted.mtime_ns))
     if wanted.mode is not None:
         os.fchmod(descriptor, wanted.mode)
-
-
-def write_fully(descriptor: int, pieces: Sequence[bytes], start: int) -> None:
-    """Write all of some pieces, one behind the other."""
-    for first in range(0, len(pieces), PIECES_MAX):
-        views = [memoryview(piece) for piece in pieces[first : first + PIECES_MAX]]
-        while views:
-            written = os.pwritev(descriptor, views, start)
-            start += written
-            while views and written >= len(views[0]):
-                written -= len(views.pop(0))
-            if written:
-                views[0] = views[0][written:]
 
 
 def same_time(found_ns: int, wanted_ns: int) -> bool:

@@ -20,6 +20,7 @@ from s3mount.errors import (
     UnexpectedReply,
 )
 from s3mount.store.bodies import CHUNK, Body, FilePart
+from s3mount.store.pieces import write_at
 from s3mount.store.writing import Metadata, Written
 
 ATTRIBUTE = "user.s3mount.meta"
@@ -70,11 +71,8 @@ def fill(draft: Draft, body: Body, start: int) -> None:
     at = start
     with contextlib.closing(body.open()) as reader:
         while chunk := reader.read(CHUNK):
-            view = memoryview(chunk)
-            while view:
-                written = os.pwrite(draft.descriptor, view, at)
-                at += written
-                view = view[written:]
+            write_at(draft.descriptor, (chunk,), at)
+            at += len(chunk)
     if at - start != body.size:
         raise BadBody(f"{draft.key!r}: {at - start} of {body.size} bytes came", key=draft.key)
 

@@ -338,7 +338,7 @@ def test_few_bytes_wait_in_memory(store, tmp_path, root, monkeypatch):
     for number in range(12):
         store.put(f"{number}", BIG[: 10 * MIB])
     waiting = most = 0
-    real = target_module.write_fully
+    real = target_module.write_at
 
     def slow(descriptor, pieces, start):
         time.sleep(0.001)
@@ -354,7 +354,7 @@ def test_few_bytes_wait_in_memory(store, tmp_path, root, monkeypatch):
                 most = max(most, waiting)
             super().submit(request, receiver)
 
-    monkeypatch.setattr(target_module, "write_fully", slow)
+    monkeypatch.setattr(target_module, "write_at", slow)
     limits = Limits(1 << 30, 0, 24 * MIB)
     with session_over(Counting(store), tmp_path / "cache", limits=limits) as session:
         outcomes = fetch(session, root)

@@ -15,7 +15,6 @@ from s3mount.bulk.wanted import (
     Wanted,
     same_time,
     translated,
-    write_fully,
 )
 from s3mount.errors import ConfigError
 
@@ -86,12 +85,6 @@ def test_what_is_discarded_leaves_nothing(target, root):
     part = target.begin(wanted("f"))
     part.discard()
     assert files(root) == set()
-
-
-def test_more_pieces_than_the_kernel_takes_at_once(tmp_path):
-    with open(tmp_path / "f", "wb") as file:
-        write_fully(file.fileno(), [b"%04d" % number for number in range(3000)], 4)
-    assert (tmp_path / "f").read_bytes()[4:] == b"".join(b"%04d" % n for n in range(3000))
 
 
 @pytest.mark.parametrize("key", ["link/f", "d/link/f", "d/link/e/f"])
