@@ -175,9 +175,9 @@ def compare(sent: Path, got: Path) -> None:
 class Bench:
     """Both tools on one server."""
 
-    def __init__(self, server: Server, root: Path, filler: gauges.Filler, stored: Path) -> None:
+    def __init__(self, server: Server, root: Path, settler: gauges.Settler, stored: Path) -> None:
         self._root = root
-        self._filler = filler
+        self._settler = settler
         self._stored = stored
         self._environ = environment(server, root)
         self._client = boto3.client(
@@ -218,7 +218,7 @@ class Bench:
                 (pull, tool.pull(name, got)),
             ):
                 self._note_etags()
-                self._filler.settle("")
+                self._settler.settle("")
                 facts = timed([tool.executable, *arguments], self._environ, self._root)
                 row.readings.append({key: facts[key] for key in ("seconds", "cpu", "peak")})
                 say(
@@ -292,7 +292,7 @@ def main() -> None:
         hashes.mkdir()
         # Without a store of hashes each reply would cost the MD5 of the whole file.
         with rclone_server(served, "--buffer-size", "0", hashes_in=hashes) as server:
-            bench = Bench(server, folder, gauges.Filler(folder / "filler", served), served / BUCKET)
+            bench = Bench(server, folder, gauges.Settler(served), served / BUCKET)
             lines = QUICK if options.quick else LINES
             rows = [row for line, of in lines.items() for row in bench.measure(line, *of, runs)]
     results = {

@@ -1,16 +1,15 @@
 """Reading what a daemon used, and making the machine ready for a fair reading."""
 
+import mmap
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.benchmarks.machine import first_value
 
-FILLER_SIZE = 1 << 40
-FREE_LEFT = 1 << 30
-FILL_MOST = 4 << 30
+MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+TOUCHED = min(5 << 30, MEMORY // 4)  # more than any run has pages for
 STEP = 1 << 20
-_STEP = bytearray(STEP)
 TICKS = os.sysconf("SC_CLK_TCK")
 KEEP_INODE = 1 << 16  # cache files above this are emptied after a run, not deleted
 
@@ -52,52 +51,48 @@ def family(pid: int) -> list[int]:
     return [pid, *(member for child in children for member in family(child))]
 
 
-class Filler:
-    """Keeps the machine's memory full of clean page cache, as it is on one that has been up for a while.
+class Settler:
+    """Makes the machine ready before each run: nothing waits to be written, and free memory can be had at once.
 
     A virtual machine's host takes free pages back and gives them again slowly, 2 ms a MiB, to whoever happens to be
-    measured then. Pages of the page cache stay, and a run that needs memory gets theirs.
+    measured then. Pages that somebody had a moment ago it has not taken yet.
 
     Args:
-        path: where a sparse file is made, as long as any file system takes it.
         served: the folder that the server reads, which must stay in memory.
     """
 
-    def __init__(self, path: Path, served: Path) -> None:
-        self._path = path
+    def __init__(self, served: Path) -> None:
         self._served = served
-        self._at = 0
-        with path.open("wb") as file:
-            file.truncate(FILLER_SIZE)
-
-    def fill(self) -> int:
-        """Read holes until hardly any memory is free, or enough for any run is warm; how many bytes."""
-        with self._path.open("rb", buffering=0) as file:
-            for count in range(FILL_MOST // STEP):
-                if free_memory() < FREE_LEFT:
-                    return count * STEP
-                os.preadv(file.fileno(), [_STEP], self._at)
-                self._at = (self._at + STEP) % FILLER_SIZE
-        return FILL_MOST
 
     def keep(self, part: str = ".") -> None:
         """Read a part of what is served, twice: the kernel keeps what was read again, and drops what was read once."""
+        piece = bytearray(STEP)
         for _ in range(2):
             for path in (self._served / part).rglob("*"):
                 if path.is_file():
                     with path.open("rb", buffering=0) as file:
-                        while file.readinto(_STEP):
+                        while file.readinto(piece):
                             pass
 
     def settle(self, part: str = ".") -> None:
-        """Write back what earlier runs left, so that nobody pays for somebody else, then fill the memory.
+        """Write back what earlier runs left, so that nobody pays for somebody else, then touch free memory.
 
         Args:
             part: the folder in what is served that must stay in memory; "" when no file of it will be read.
         """
         os.sync()
-        if self.fill() and part:
+        is_short = free_memory() < TOUCHED
+        touch(TOUCHED)
+        if is_short and part:
             self.keep(part)
+
+
+def touch(size: int) -> None:
+    """Have each page of so much memory once, and give it back."""
+    with mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+        memory.madvise(mmap.MADV_HUGEPAGE)
+        for at in range(0, size, mmap.PAGESIZE):
+            memory[at] = 1
 
 
 def free_memory() -> int:

@@ -54,7 +54,7 @@ class Run:
     @contextlib.contextmanager
     def mounted(self) -> Iterator[Path]:
         """Mount; what was counted and used until the mount answers is not the scenario's."""
-        self._bench.filler.settle(self._part)
+        self._bench.settler.settle(self._part)
         command = self._tool.command(self._place)
         with daemon(command, self._place.mountpoint, env=environment()) as self._mount:
             yield self._mount.path
@@ -142,7 +142,7 @@ class Bench:
         self.tree = tree
         self.root = root
         self.limit = limit
-        self.filler = gauges.Filler(root / "filler", tree.bucket)
+        self.settler = gauges.Settler(tree.bucket)
         self.server_url = server_url
         self._say = say
         self._caches: Iterator[Path] = iter(())

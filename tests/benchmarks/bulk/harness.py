@@ -122,7 +122,7 @@ class Bench:
         self._limit = limit
         self._say = say
         self._number = 0
-        self._filler = gauges.Filler(root / "filler", tree.root)
+        self._settler = gauges.Settler(tree.root)
         self._aws_config = root / "aws-config"
         write_aws_config(self._aws_config)
 
@@ -162,7 +162,7 @@ class Bench:
         """Measure, then check."""
         job.folder.mkdir(parents=True)
         job.cache.mkdir(mode=0o700)
-        self._filler.settle()
+        self._settler.settle()
         self._server.traffic()  # what came before is nobody's
         before = self._server.cpu
         facts = self._launch(tool.command(job), job)
