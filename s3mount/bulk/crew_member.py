@@ -28,12 +28,14 @@ Chunk = list[tuple[object, ...]]
 
 
 class Feed:
-    """Objects that come from the command; a `pipeline.Pages` that never ends by itself."""
+    """Objects that come from the command; a `pipeline.Pages` that ends with `end`."""
 
     def __init__(self) -> None:
         self._engine: Engine | None = None
         self._early: list[Sequence[ObjectMeta]] = []
         self._deliver: Callable[[Sequence[ObjectMeta]], None] | None = None
+        self._finished: Callable[[StoreError | None], None] | None = None
+        self._is_over = False
         self._lock = threading.Lock()
 
     def through(self, engine: Engine) -> "Feed":
@@ -48,10 +50,13 @@ class Feed:
     ) -> None:
         """See `Pages.start`."""
         with self._lock:
-            self._deliver = deliver
+            self._deliver, self._finished = deliver, finished
             early, self._early = self._early, []
+            is_over = self._is_over
         for page in early:
             deliver(page)
+        if is_over:
+            finished(None)
 
     def release(self) -> None:
         """Nothing: the command knows from the outcomes how much is here."""
@@ -67,6 +72,14 @@ class Feed:
                 self._early.append(page)
                 return
         engine.call(lambda: deliver(page))
+
+    def end(self) -> None:
+        """Nothing more will come. From any thread."""
+        with self._lock:
+            self._is_over = True
+            finished, engine = self._finished, self._engine
+        if finished is not None and engine is not None:
+            engine.call(lambda: finished(None))
 
 
 Work = Callable[[Share, Feed], Generator[list[Outcome], None, None]]
@@ -110,6 +123,7 @@ def _read_all(pipe: Connection, feed: Feed, is_over: threading.Event) -> None:
     while _read_one(pipe, feed):
         pass
     is_over.set()
+    feed.end()  # who works on need not wait to see that
 
 
 def _read_one(pipe: Connection, feed: Feed) -> bool:

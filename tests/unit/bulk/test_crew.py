@@ -15,7 +15,7 @@ from s3mount import errors
 from s3mount.bulk import crew as crews
 from s3mount.bulk.copying import NotCached
 from s3mount.bulk.crew import hired
-from s3mount.bulk.crew_member import packed, sendable, unpacked
+from s3mount.bulk.crew_member import Feed, packed, sendable, unpacked
 from s3mount.bulk.dealing import Dealt
 from s3mount.bulk.dividing import SMALL, is_worth_it, shares, weight
 from s3mount.bulk.folders import NotWritable
@@ -137,6 +137,25 @@ def test_the_crew_brings_every_object_once():
     assert error is None
     assert len(said) == len({each.meta.key for each in said}) == 2000
     assert len({each.place for each in said} - {str(os.getpid())}) == 2
+
+
+@pytest.mark.parametrize("delay", [None, 0.02])
+def test_a_member_is_over_when_nothing_more_comes(delay):
+    """With this patience, one that only looks from time to time whether it is over would never end."""
+    metas = [ObjectMeta(f"k{number}", 1, "e", 1) for number in range(2)]
+
+    def feed_all():
+        feed.put(metas)
+        feed.end()
+
+    with Engine(MemoryStore(), SETTINGS) as engine:
+        feed = Feed().through(engine)
+        if delay is None:
+            feed_all()
+        else:
+            threading.Timer(delay, feed_all).start()
+        with closing(Pipeline(engine, feed, Endings(), jobs=4).run(patience=600)) as batches:
+            assert [each.meta for batch in batches for each in batch] == metas
 
 
 def test_what_is_not_worth_it_is_brought_here():
