@@ -12,6 +12,7 @@ from s3mount.cache.cache import Cache, Limits
 from s3mount.config import MountOptions
 from s3mount.metrics import Counters
 from s3mount.store.client import ClientWay
+from s3mount.store.descriptors import affordable, limit
 from s3mount.store.interface import Store
 from s3mount.store.open import Source, open_store, settings_of
 from s3mount.transfer.engine import Engine, EngineSettings
@@ -67,13 +68,14 @@ def opened(
     Args:
         source: see `store.open.parse_source`.
         options: where and how; ``options.concurrency`` is not used.
-        jobs: requests for objects at once at the most.
+        jobs: requests for objects at once at the most; fewer where the process may not have so many files open.
         max_bandwidth: bytes of objects per second at the most, 0 for no limit.
         client: the way to the store as a program's own client has it; it wins over ``options``.
 
     Raises:
         S3MountError: the store or the cache cannot be used.
     """
+    jobs = affordable(jobs, limit())
     settings = settings_of(options)._replace(connections=jobs + LISTS)
     if client is not None:
         settings = client.apply_to(settings)

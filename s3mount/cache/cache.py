@@ -28,6 +28,7 @@ from s3mount.cache.trailer import cost_on_disk
 from s3mount.cache.whole import is_whole
 from s3mount.errors import CacheError
 from s3mount.metrics import Counters
+from s3mount.store.descriptors import limit, share
 
 __all__ = [
     "ByteRange",
@@ -42,6 +43,8 @@ __all__ = [
     "cost_on_disk",
 ]
 
+EXTENTS_OPEN = 1024
+"""Files of large objects' extents that stay open at the most."""
 TRIES = 40
 """Times that a busy index is asked, some 2 seconds."""
 
@@ -103,7 +106,7 @@ class Cache:
         self._shared = Shared(
             layout,
             space,
-            OpenFiles(),
+            OpenFiles(share(EXTENTS_OPEN, limit())),
             MemoryBudget(limits.memory),
             Tally(),
             Backlog(run, limit=limits.memory // 2, at_once=at_once),

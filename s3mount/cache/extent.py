@@ -245,7 +245,7 @@ class OpenFiles:
         limit: descriptors.
     """
 
-    def __init__(self, limit: int = 1024) -> None:
+    def __init__(self, limit: int) -> None:
         self._limit = limit
         self._lock = threading.Lock()
         self._extents: deque[Extent] = deque()

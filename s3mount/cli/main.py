@@ -16,6 +16,7 @@ import click
 from s3mount import __version__
 from s3mount.cli import exits
 from s3mount.errors import MountError
+from s3mount.store.descriptors import raise_limit
 
 COMMANDS = {
     "mount": "s3mount.cli.mount:mount",
@@ -150,6 +151,7 @@ def _say_usage(error: click.UsageError) -> None:
 def main() -> None:
     """The entry point."""
     gc.set_threshold(COLLECT_EVERY)
+    raise_limit()
     status = run()
     try:
         sys.stdout.flush()

@@ -38,7 +38,7 @@ def write_at(descriptor: int, pieces: Iterable[bytes | memoryview], start: int) 
 
 def _next_stretch(left: list[memoryview], room: int) -> list[memoryview]:
     """Take what fits from the end of ``left``, where the next piece is."""
-    batch = []
+    batch: list[memoryview] = []
     while left and room and len(batch) < PIECES_MAX:
         view = left.pop()
         if len(view) > room:

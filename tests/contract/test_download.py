@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -235,6 +236,24 @@ def test_rclone(rclone_bucket, call, out):
     assert files(out) == bodies
     said = call(rclone_bucket.endpoint, rclone_bucket.name, "--skip-existing", "--json")[1]
     assert json.loads(said.splitlines()[-1])["summary"]["present"] == 3
+
+
+def test_a_process_that_may_have_few_files_open(rclone_bucket, out):
+    body = BIG[: 300 * 1024]
+    for number in range(200):
+        rclone_bucket.put(f"{number:03}", body)
+    command = [sys.executable, "-m", "s3mount", "download", rclone_bucket.name]
+    done = subprocess.run(
+        [*command, "--download-dir", str(out), "-q"],
+        env=os.environ | rclone_bucket.environment,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (170, 170)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert files(out) == {f"{number:03}": body for number in range(200)}
 
 
 def start(bucket, out, *args):
