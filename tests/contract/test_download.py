@@ -238,14 +238,14 @@ def test_rclone(rclone_bucket, call, out):
     assert json.loads(said.splitlines()[-1])["summary"]["present"] == 3
 
 
-def test_a_process_that_may_have_few_files_open(rclone_bucket, out):
+def test_a_process_that_may_have_few_files_open(bucket, out):
     body = BIG[: 300 * 1024]
     for number in range(200):
-        rclone_bucket.put(f"{number:03}", body)
-    command = [sys.executable, "-m", "s3mount", "download", rclone_bucket.name]
+        bucket.put(f"{number:03}", body)
+    command = [sys.executable, "-m", "s3mount", "download", bucket.name]
     done = subprocess.run(
         [*command, "--download-dir", str(out), "-q"],
-        env=os.environ | rclone_bucket.environment,
+        env=os.environ | bucket.environment,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (170, 170)),
         capture_output=True,
         text=True,
