@@ -19,7 +19,7 @@ PIECES_MAX = 1024
 """Pieces that the kernel takes in one call (IOV_MAX)."""
 _BALLOON = "0x0005"
 _REPORTING = 5
-"""The device, and its feature, by which a host is told of free pages: VIRTIO_BALLOON_F_PAGE_REPORTING (Virtio 1.2, 5.5)."""
+"""The device, and its feature, by which a host is told of free pages: VIRTIO_BALLOON_F_PAGE_REPORTING of Virtio 1.2."""
 
 
 @cache
