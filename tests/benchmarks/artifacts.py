@@ -1,13 +1,14 @@
 """``python -m tests.benchmarks.artifacts``: pushing and pulling artifacts, beside ``rclone copy`` both ways.
 
-Everything is on loopback, the server too: ``rclone serve s3`` over a folder, which is rclone's own and no faster for
-one of them. Each run writes under a name of its own; what was pulled is compared with what was pushed, byte for byte.
+Everything is on loopback, the server too: Versity's gateway where it is installed (``make bench-bulk ARGS=--fetch``),
+else ``rclone serve s3``. Each run writes under a name of its own; what was pulled is compared with what was pushed,
+byte for byte.
 
-What the server has is in memory: its store of hashes waits for the disk at each write otherwise, 3 ms an object, and
-the server would be all that is measured. It reads no further than it was asked to (``--buffer-size 0``): else each
-range of a large object would cost it up to 16 MiB more, which no store does. It makes the MD5 of an object for the
-first reply that names its ETag; the bucket is listed before each run, unmeasured, so that no pull pays for what a push
-has left.
+What the server has is in memory. Rclone's keeps hashes there too: they wait for the disk at each write otherwise, 3 ms
+an object, and the server would be all that is measured. It reads no further than it was asked to (``--buffer-size 0``):
+else each range of a large object would cost it up to 16 MiB more, which no store does. It makes the MD5 of an object
+for the first reply that names its ETag; the bucket is listed before each run, unmeasured, so that no pull pays for what
+a push has left.
 """
 
 import argparse
@@ -32,7 +33,7 @@ from tests.benchmarks import gauges, machine
 from tests.benchmarks.bulk.harness import LAUNCHER
 from tests.benchmarks.report import markdown, put_into
 from tests.benchmarks.run import alone, say
-from tests.support.servers import REGION, Server, program, rclone_server
+from tests.support.servers import REGION, Server, program, rclone_server, versitygw_server
 
 BUCKET = "artifacts"
 PIECE = 1 << 20
@@ -239,7 +240,7 @@ def render(results: dict[str, Any]) -> str:
     heading = (
         f"`{results['command']}`, {results['when']}, commit `{results['commit']}`, {where['cores']} cores of "
         f"{where['processor']}. Medians of {results['runs']} interleaved runs."
-        " Server: `rclone serve s3` over a folder in memory."
+        f" Server: `{results['server']}` over a folder in memory."
     )
     table = [["line", "tool", "s", "CPU s", "peak MiB", "times as fast"]]
     least = {row["line"]: row for row in results["rows"] if row["tool"] == "rclone"}
@@ -262,6 +263,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=0, help="default 3, quick 1")
     parser.add_argument("--root", type=Path, default=Path("/var/tmp/s3mount-bench"))
     parser.add_argument("--memory", type=Path, default=Path("/dev/shm"), help="a tmpfs")
+    parser.add_argument("--fetched", type=Path, default=Path("/var/tmp/s3mount-bench-tools"))
     parser.add_argument("--output", type=Path, help="JSON")
     parser.add_argument("--into", type=Path, help="a page, between its two markers")
     return parser.parse_args()
@@ -277,6 +279,23 @@ def scratch(root: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def serving(memory: Path, fetched: Path) -> Iterator[tuple[Server, str]]:
+    """The fastest server that is installed, over the folder ``served``, and what it is called."""
+    served = memory / "served"
+    (served / BUCKET).mkdir(parents=True)
+    gateway = fetched / "bin" / "versitygw"
+    if gateway.exists():
+        with versitygw_server(gateway, served) as server:
+            yield server, "versitygw posix"
+        return
+    hashes = memory / "hashes"
+    hashes.mkdir()
+    # Without a store of hashes each reply would cost the MD5 of the whole file.
+    with rclone_server(served, "--buffer-size", "0", hashes_in=hashes) as server:
+        yield server, "rclone serve s3"
+
+
 def main() -> None:
     """Measure, print, keep."""
     options = arguments()
@@ -285,19 +304,16 @@ def main() -> None:
         alone(options.root),
         scratch(options.root) as folder,
         scratch(options.memory) as memory,
+        serving(memory, options.fetched) as (server, called),
     ):
         served = memory / "served"
-        (served / BUCKET).mkdir(parents=True)
-        hashes = memory / "hashes"
-        hashes.mkdir()
-        # Without a store of hashes each reply would cost the MD5 of the whole file.
-        with rclone_server(served, "--buffer-size", "0", hashes_in=hashes) as server:
-            bench = Bench(server, folder, gauges.Settler(served), served / BUCKET)
-            lines = QUICK if options.quick else LINES
-            rows = [row for line, of in lines.items() for row in bench.measure(line, *of, runs)]
+        bench = Bench(server, folder, gauges.Settler(served), served / BUCKET)
+        lines = QUICK if options.quick else LINES
+        rows = [row for line, of in lines.items() for row in bench.measure(line, *of, runs)]
     results = {
         **machine.describe("tests.benchmarks.artifacts", tools()),
         "runs": runs,
+        "server": called,
         "rows": [row.as_json() for row in rows],
     }
     if options.output:

@@ -8,7 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 PACKAGES = ("awscli", "s3fetch")
-S5CMD = "github.com/peak/s5cmd/v2@latest"
+GO_PACKAGES = {
+    "s5cmd": "github.com/peak/s5cmd/v2@latest",
+    "versitygw": "github.com/versity/versitygw/cmd/versitygw@latest",
+}
+"""A peer, and a server that is faster than the one that tests use; by what is built."""
 SECONDS = 600.0
 
 
@@ -16,7 +20,7 @@ def fetch(folder: Path, say: Callable[[str], None]) -> None:
     """Install what is not there yet. What cannot be had is told, and is missing from the table.
 
     Args:
-        folder: each Python tool gets a virtual environment here, s5cmd is ``bin/s5cmd``.
+        folder: each Python tool gets a virtual environment here, the others are in ``bin``.
         say: where progress goes.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -26,15 +30,16 @@ def fetch(folder: Path, say: Callable[[str], None]) -> None:
             attempt([sys.executable, "-m", "venv", str(target)], say)
         attempt([str(target / "bin" / "pip"), "install", "-q", name], say)
     go = shutil.which("go", path=f"{os.environ.get('PATH', '')}:/usr/local/go/bin")
-    if go is None:
-        say("s5cmd is left out: it is built from source, and there is no Go on this machine")
-    elif not (folder / "bin" / "s5cmd").exists():
-        places = {"GOBIN": "bin", "GOPATH": "go", "GOCACHE": "go-cache"}
-        attempt(
-            [go, "install", S5CMD],
-            say,
-            {name: str(folder / place) for name, place in places.items()},
-        )
+    places = {"GOBIN": "bin", "GOPATH": "go", "GOCACHE": "go-cache"}
+    for name, package in GO_PACKAGES.items():
+        if go is None:
+            say(f"{name} is left out: it is built from source, and there is no Go on this machine")
+        elif not (folder / "bin" / name).exists():
+            attempt(
+                [go, "install", package],
+                say,
+                {variable: str(folder / place) for variable, place in places.items()},
+            )
 
 
 def attempt(
