@@ -91,7 +91,9 @@ def common(path: bool = True) -> Callable[[Callable[..., Any]], Callable[..., An
     return decorate
 
 
-def _not_empty(_: click.Context, __: click.Parameter, value: str) -> str:
+def _not_empty(ctx: click.Context, param: click.Parameter, value: str | None) -> str:
+    if value is None:
+        raise click.MissingParameter(ctx=ctx, param=param)
     if not value:
         # An unset variable must not mean all artifacts.
         raise click.UsageError("PATH is empty; . means all artifacts")

@@ -71,6 +71,7 @@ def test_sizes(count, text):
         (["push", "job"], 2, "PATH"),
         (["push", "job", "x", "y"], 2, "unexpected extra argument"),
         (["push", "jobs", "x"], 2, "'jobs' is not one of"),
+        (["push", "job"], 2, "Missing argument 'PATH'"),
         (["push", "job", ""], 2, "PATH is empty"),
         (["yank", "job", ""], 2, "PATH is empty"),
         (["pull", "job", "x", "-w", "1"], 2, "--workflow-id goes with workflow, not with job"),
