@@ -2,68 +2,82 @@
 
 A file system takes pages for a call's bytes in one stretch of memory where it can. The host of some virtual machines
 takes just such stretches back while they are free, and to touch one again costs up to twenty times the copy. Linux
-keeps pages of up to 32 KiB in lists of their own, of memory that was used a moment ago; so there a call writes no more
-than that. See decision 13.
+keeps pages of up to 32 KiB in lists of their own, of memory that was used a moment ago. So whoever has paid for a long
+call makes short ones for a while. See decision 13.
 """
 
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
-from pathlib import Path
 
 LONG = 512 * 1024
-"""Bytes of a call where memory is the machine's own."""
+"""Bytes of a call."""
 SHORT = 32 * 1024
-"""Where a host takes it back: the eight pages of Linux's ``PAGE_ALLOC_COSTLY_ORDER``."""
+"""After a dear one: the eight pages of Linux's ``PAGE_ALLOC_COSTLY_ORDER``."""
+DEAR = 0.8e-9
+"""Seconds of processor time a byte: memory that is at hand costs 0.2 to 0.4, also with another thread on the same core,
+memory that the host has to give 0.8 to 2."""
+FOR_A_WHILE = 32 * 1024 * 1024
+"""Bytes that are written in short calls before a long one is tried again: it costs at the most a millisecond more."""
 PIECES_MAX = 1024
 """Pieces that the kernel takes in one call (IOV_MAX)."""
-_BALLOON = "0x0005"
-_REPORTING = 5
-"""The device, and its feature, by which a host is told of free pages: VIRTIO_BALLOON_F_PAGE_REPORTING of Virtio 1.2."""
 
 
-@cache
-def stretch(devices: Path = Path("/sys/bus/virtio/devices")) -> int:
-    """Bytes from which on a call is made, less than twice as many.
+class Strides:
+    """How long the next call may be, from what the last long one cost. Threads may share one: a lost count is none."""
 
-    Args:
-        devices: of this machine, as the kernel shows them.
-    """
-    return SHORT if any(map(_takes_memory_back, devices.glob("*"))) else LONG
+    def __init__(self) -> None:
+        self._short_for = 0
+
+    def next(self) -> int:
+        """Bytes from which on a call is to be made, less than twice as many."""
+        return SHORT if self._short_for > 0 else LONG
+
+    def is_telling(self, size: int) -> bool:
+        """Whether the cost of a call of so many bytes says anything."""
+        return size >= LONG // 2
+
+    def note(self, size: int, seconds: float) -> None:
+        """A call was made.
+
+        Args:
+            size: its bytes.
+            seconds: of processor time; of no meaning unless `is_telling`.
+        """
+        if self.is_telling(size) and seconds > size * DEAR:
+            self._short_for = FOR_A_WHILE
+        elif self._short_for > 0:
+            self._short_for -= size
 
 
-def _takes_memory_back(device: Path) -> bool:
-    try:
-        if (device / "device").read_text().strip() != _BALLOON:
-            return False
-        return (device / "features").read_text()[_REPORTING : _REPORTING + 1] == "1"
-    except OSError:
-        return False
+_strides = Strides()
 
 
-def write_at(descriptor: int, pieces: Iterable[bytes], start: int) -> None:
+def write_at(
+    descriptor: int, pieces: Iterable[bytes], start: int, strides: Strides = _strides
+) -> None:
     """Write all of some pieces, one behind the other.
 
     Args:
         descriptor: of the file.
         pieces: of any length.
         start: offset of the first byte.
+        strides: what is known of the machine's memory.
 
     Raises:
         OSError: the file system refuses; what was written before stays.
     """
-    most = stretch()
     batch: list[bytes | memoryview] = []
-    size = 0
+    size, most = 0, strides.next()
     for piece in _none_longer(pieces, most):
         batch.append(piece)
         size += len(piece)
         if size >= most or len(batch) == PIECES_MAX:
-            _write_all(descriptor, batch, size, start)
+            _write(descriptor, batch, size, start, strides)
             start += size
             batch, size = [], 0
     if size:
-        _write_all(descriptor, batch, size, start)
+        _write(descriptor, batch, size, start, strides)
 
 
 def _none_longer(pieces: Iterable[bytes], most: int) -> Iterator[bytes | memoryview]:
@@ -74,6 +88,18 @@ def _none_longer(pieces: Iterable[bytes], most: int) -> Iterator[bytes | memoryv
         view = memoryview(piece)
         for at in range(0, len(piece), most):
             yield view[at : at + most]
+
+
+def _write(
+    descriptor: int, batch: Sequence[bytes | memoryview], size: int, start: int, strides: Strides
+) -> None:
+    if strides.is_telling(size):
+        began = time.thread_time()
+        _write_all(descriptor, batch, size, start)
+        strides.note(size, time.thread_time() - began)
+    else:
+        _write_all(descriptor, batch, size, start)
+        strides.note(size, 0.0)
 
 
 def _write_all(descriptor: int, batch: Sequence[bytes | memoryview], size: int, start: int) -> None:

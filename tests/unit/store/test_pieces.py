@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3mount.store import pieces as module
-from s3mount.store.pieces import LONG, PIECES_MAX, SHORT, stretch, write_at
+from s3mount.store.pieces import DEAR, FOR_A_WHILE, LONG, PIECES_MAX, SHORT, Strides, write_at
 
 SIZES = st.lists(
     st.one_of(st.integers(0, 100), st.integers(0, 3 * SHORT), st.just(SHORT)), max_size=8
@@ -17,12 +16,18 @@ STARTS = st.integers(0, 3 * SHORT)
 BYTES = os.urandom(24 * SHORT + 1)
 
 
-@pytest.fixture(params=[SHORT, LONG], scope="module", autouse=True)
-def most(request):
-    """Bytes of a call, on both kinds of machine."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "stretch", lambda: request.param)
-        yield request.param
+class Always(Strides):
+    """Calls of one length, whatever they cost."""
+
+    def __init__(self, most):
+        super().__init__()
+        self.most = most
+
+    def next(self):
+        return self.most
+
+
+MOST = pytest.mark.parametrize("most", [SHORT, LONG])
 
 
 def cut(sizes):
@@ -34,16 +39,17 @@ def cut(sizes):
     return pieces
 
 
-def written(pieces, start):
+def written(pieces, start, most=LONG):
     """What a new file has behind ``start``."""
     with tempfile.TemporaryFile() as file:
-        write_at(file.fileno(), pieces, start)
+        write_at(file.fileno(), pieces, start, Always(most))
         return os.pread(file.fileno(), len(BYTES) + 1, start)
 
 
+@MOST
 @given(sizes=SIZES, start=STARTS)
-def test_every_byte_is_written_where_it_belongs(sizes, start):
-    assert written(cut(sizes), start) == BYTES[: sum(sizes)]
+def test_every_byte_is_written_where_it_belongs(most, sizes, start):
+    assert written(cut(sizes), start, most) == BYTES[: sum(sizes)]
 
 
 def test_more_pieces_than_the_kernel_takes_at_once():
@@ -66,18 +72,20 @@ class Disk:
         return self._real(descriptor, body[: self.takes], start)
 
 
+@MOST
 @given(sizes=SIZES, start=STARTS, takes=st.integers(500, 2 * SHORT))
-def test_what_a_short_write_left_over_is_written_next(sizes, start, takes):
+def test_what_a_short_write_left_over_is_written_next(most, sizes, start, takes):
     with pytest.MonkeyPatch.context() as patch:
         Disk(patch, takes)
-        assert written(cut(sizes), start) == BYTES[: sum(sizes)]
+        assert written(cut(sizes), start, most) == BYTES[: sum(sizes)]
 
 
+@MOST
 @given(sizes=SIZES)
 def test_no_call_takes_twice_as_much_as_it_may(most, sizes):
     with pytest.MonkeyPatch.context() as patch:
         disk = Disk(patch, 1 << 30)
-        written(cut(sizes), 0)
+        written(cut(sizes), 0, most)
     assert sum(disk.sizes) == sum(sizes)
     assert all(most <= size < 2 * most for size in disk.sizes[:-1])
     assert all(size < 2 * most for size in disk.sizes)
@@ -88,21 +96,34 @@ def test_a_disk_that_refuses_is_told():
         write_at(full.fileno(), [b"x"], 0)
 
 
-@pytest.mark.parametrize(
-    ("devices", "expected"),
-    [
-        ({}, LONG),
-        ({"virtio0": ("0x0005\n", "0110010100")}, SHORT),
-        ({"virtio0": ("0x0005\n", "0110000100")}, LONG),
-        ({"virtio0": ("0x0002\n", "0110010100"), "virtio1": ("0x0005\n", "01")}, LONG),
-        ({"virtio0": ("0x0002\n", "0"), "virtio1": ("0x0005\n", "0110010100")}, SHORT),
-        ({"virtio0": ("0x0005\n", None)}, LONG),
-    ],
-)
-def test_a_host_that_takes_memory_back_is_known_by_its_balloon(tmp_path, devices, expected):
-    for name, (device, features) in devices.items():
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "device").write_text(device)
-        if features is not None:
-            (tmp_path / name / "features").write_text(features)
-    assert stretch(tmp_path) == expected
+@given(st.lists(st.tuples(st.integers(1, LONG), st.floats(0, 4 * DEAR)), max_size=40))
+def test_calls_are_short_for_a_while_after_a_dear_one(calls):
+    strides = Strides()
+    cheap_since = FOR_A_WHILE
+    for size, cost in calls:
+        assert strides.next() == (SHORT if cheap_since < FOR_A_WHILE else LONG)
+        seconds = size * cost
+        strides.note(size, seconds)
+        is_dear = size >= LONG // 2 and seconds > size * DEAR
+        cheap_since = 0 if is_dear else cheap_since + size
+
+
+def test_a_long_call_is_tried_again_after_a_while():
+    strides = Strides()
+    strides.note(LONG, 10 * LONG * DEAR)
+    for _ in range(FOR_A_WHILE // SHORT):
+        assert strides.next() == SHORT
+        strides.note(SHORT, 0.0)
+    assert strides.next() == LONG
+
+
+def test_what_a_long_call_costs_is_measured(monkeypatch):
+    """A clock that moves on by a second a look: all is dear."""
+    clock = iter(range(1000))
+    monkeypatch.setattr("s3mount.store.pieces.time.thread_time", lambda: next(clock))
+    strides = Strides()
+    with tempfile.TemporaryFile() as file:
+        write_at(file.fileno(), [BYTES[: LONG // 2 - 1]], 0, strides)
+        assert strides.next() == LONG
+        write_at(file.fileno(), [BYTES[: LONG // 2]], 0, strides)
+        assert strides.next() == SHORT
