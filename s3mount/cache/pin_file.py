@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from s3mount.cache.layout import Layout, ObjectId
 from s3mount.errors import ConfigError
+from s3mount.store.pieces import write_at
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _HEAD = re.compile(rb"s3mount pin ([0-9a-f]{16})\n")
@@ -79,7 +80,7 @@ def append(layout: Layout, name: str, oids: Iterable[ObjectId]) -> None:
     lines = b"".join(json.dumps(oid, separators=(",", ":")).encode("ascii") + b"\n" for oid in oids)
     fd = _open_alone(layout, name)
     try:
-        _write_fully(fd, lines, _end_of_last_line(fd))
+        write_at(fd, (lines,), _end_of_last_line(fd))
         os.fsync(fd)
     finally:
         os.close(fd)
@@ -170,7 +171,7 @@ def _give_head(fd: int, layout: Layout) -> None:
     """Write the head of a file that is new, or whose maker died before it was whole."""
     if _HEAD.fullmatch(os.pread(fd, _HEAD_SIZE, 0)) is None:
         os.ftruncate(fd, 0)
-        _write_fully(fd, _head(secrets.token_hex(8)), 0)
+        write_at(fd, (_head(secrets.token_hex(8)),), 0)
         os.fsync(fd)
         _sync_directory(layout.pins)
 
@@ -184,12 +185,6 @@ def _end_of_last_line(fd: int) -> int:
     if end < size:
         os.ftruncate(fd, end)
     return end
-
-
-def _write_fully(fd: int, data: bytes, at: int) -> None:
-    while data:
-        count = os.pwrite(fd, data, at)
-        data, at = data[count:], at + count
 
 
 def _sync_directory(path: str) -> None:

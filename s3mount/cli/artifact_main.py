@@ -2,9 +2,9 @@
 
 import sys
 
-from s3mount.cli.main import run
+from s3mount.cli import main as commands
 
 
 def main() -> None:
     """The entry point."""
-    sys.exit(run(["artifact", *sys.argv[1:]]))
+    commands.main(["artifact", *sys.argv[1:]])

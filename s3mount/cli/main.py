@@ -148,11 +148,15 @@ def _say_usage(error: click.UsageError) -> None:
         click.echo("  more: s3mount --help", err=True)
 
 
-def main() -> None:
-    """The entry point."""
+def main(args: Sequence[str] | None = None) -> None:
+    """The entry point.
+
+    Args:
+        args: what the process was called with; without, those of `sys.argv`.
+    """
     gc.set_threshold(COLLECT_EVERY)
     raise_limit()
-    status = run()
+    status = run(args)
     try:
         sys.stdout.flush()
     except BrokenPipeError:  # `s3mount status | head` has read enough

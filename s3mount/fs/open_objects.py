@@ -23,7 +23,7 @@ LINGER_SHARE = 16
 """Of the cache's limit, the part (one in so many) that may be held like that: a small cache must still evict."""
 LINGER_COUNT = 4096
 """Each keeps its file in the cache open. A tree of sources or a package is read again and again, each file for a
-moment; to open one anew costs a third more than to find it open."""
+moment; to open one anew costs half as much again as to find it open."""
 
 
 @dataclass(slots=True, eq=False)

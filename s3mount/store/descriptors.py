@@ -25,13 +25,14 @@ def limit() -> int:
 
 
 def affordable(transfers: int, descriptors: int) -> int:
-    """How many transfers may be under way at once; one at least.
+    """How many transfers may be under way at once beside a cache of open files; one at least.
 
     Args:
         transfers: that are wanted.
         descriptors: see `limit`.
     """
-    return max(1, min(transfers, (descriptors - KEPT) // PER_TRANSFER))
+    left = descriptors - KEPT - share(descriptors, descriptors)
+    return max(1, min(transfers, left // PER_TRANSFER))
 
 
 def share(most: int, descriptors: int) -> int:

@@ -31,6 +31,7 @@ import boto3
 
 from tests.benchmarks import gauges, machine
 from tests.benchmarks.bulk.harness import LAUNCHER
+from tests.benchmarks.bulk.peers import FETCHED
 from tests.benchmarks.report import markdown, put_into
 from tests.benchmarks.run import alone, say
 from tests.support.servers import REGION, Server, program, rclone_server, versitygw_server
@@ -263,7 +264,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=0, help="default 3, quick 1")
     parser.add_argument("--root", type=Path, default=Path("/var/tmp/s3mount-bench"))
     parser.add_argument("--memory", type=Path, default=Path("/dev/shm"), help="a tmpfs")
-    parser.add_argument("--fetched", type=Path, default=Path("/var/tmp/s3mount-bench-tools"))
+    parser.add_argument("--fetched", type=Path, default=FETCHED)
     parser.add_argument("--output", type=Path, help="JSON")
     parser.add_argument("--into", type=Path, help="a page, between its two markers")
     return parser.parse_args()
@@ -280,16 +281,13 @@ def scratch(root: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def serving(memory: Path, fetched: Path) -> Iterator[tuple[Server, str]]:
-    """The fastest server that is installed, over the folder ``served``, and what it is called."""
-    served = memory / "served"
-    (served / BUCKET).mkdir(parents=True)
+def serving(served: Path, hashes: Path, fetched: Path) -> Iterator[tuple[Server, str]]:
+    """The fastest server that is installed, over a folder, and what it is called."""
     gateway = fetched / "bin" / "versitygw"
     if gateway.exists():
         with versitygw_server(gateway, served) as server:
             yield server, "versitygw posix"
         return
-    hashes = memory / "hashes"
     hashes.mkdir()
     # Without a store of hashes each reply would cost the MD5 of the whole file.
     with rclone_server(served, "--buffer-size", "0", hashes_in=hashes) as server:
@@ -304,12 +302,13 @@ def main() -> None:
         alone(options.root),
         scratch(options.root) as folder,
         scratch(options.memory) as memory,
-        serving(memory, options.fetched) as (server, called),
     ):
         served = memory / "served"
-        bench = Bench(server, folder, gauges.Settler(served), served / BUCKET)
-        lines = QUICK if options.quick else LINES
-        rows = [row for line, of in lines.items() for row in bench.measure(line, *of, runs)]
+        (served / BUCKET).mkdir(parents=True)
+        with serving(served, memory / "hashes", options.fetched) as (server, called):
+            bench = Bench(server, folder, gauges.Settler(served), served / BUCKET)
+            lines = QUICK if options.quick else LINES
+            rows = [row for line, of in lines.items() for row in bench.measure(line, *of, runs)]
     results = {
         **machine.describe("tests.benchmarks.artifacts", tools()),
         "runs": runs,

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.benchmarks.machine import first_value
 
 MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-TOUCHED = min(4 << 30, MEMORY // 4)  # more than any run has pages for
+TOUCHED = min(4 << 30, MEMORY // 4)  # as much as the largest run writes
 STEP = 1 << 20
 TICKS = os.sysconf("SC_CLK_TCK")
 KEEP_INODE = 1 << 16  # cache files above this are emptied after a run, not deleted

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+FETCHED = Path("/var/tmp/s3mount-bench-tools")
+"""Where they are brought to when nobody says."""
 PACKAGES = ("awscli", "s3fetch")
 GO_PACKAGES = {
     "s5cmd": "github.com/peak/s5cmd/v2@latest",

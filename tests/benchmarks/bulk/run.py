@@ -41,7 +41,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=0, help="default 3, quick 1")
     parser.add_argument("--limit", type=float, default=300.0, help="seconds for one run of a tool")
     parser.add_argument("--fetch", action="store_true", help="install the peers first")
-    parser.add_argument("--fetched", type=Path, default=Path("/var/tmp/s3mount-bench-tools"))
+    parser.add_argument("--fetched", type=Path, default=peers.FETCHED)
     parser.add_argument("--root", type=Path, default=Path("/var/tmp/s3mount-bench"))
     parser.add_argument("--output", type=Path, help="JSON")
     parser.add_argument("--remark", default="", help="a sentence for the report")

@@ -68,7 +68,6 @@ def test_sizes(count, text):
 @pytest.mark.parametrize(
     ("args", "status", "says"),
     [
-        (["push", "job"], 2, "PATH"),
         (["push", "job", "x", "y"], 2, "unexpected extra argument"),
         (["push", "jobs", "x"], 2, "'jobs' is not one of"),
         (["push", "job"], 2, "Missing argument 'PATH'"),
