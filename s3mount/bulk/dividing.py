@@ -14,8 +14,10 @@ WEIGHS_ONE = 256 * 1024
 MANY = 1000
 """Objects from which on a crew pays: it takes 0.1 s to open its sessions."""
 SMALL = 4 * 1024 * 1024
-"""Bytes of the mean object up to which a crew pays. On two cores that carry the server too, 2,000 objects of 1 MiB took
-2.6 to 2.8 s instead of 2.9 to 4.4; larger ones wait for the disk."""
+"""Bytes of the mean object up to which many are needed."""
+HEAVY = 512 * 1024 * 1024
+"""Bytes of larger objects from which on a crew pays, be they two: a process moves a GiB in a second or two. Four of one
+GiB took 4.7 to 6.9 s in two processes instead of 6.9 to 8.9 in one, on two cores that carry the server too."""
 
 
 class Share(NamedTuple):
@@ -39,7 +41,9 @@ def is_worth_it(objects: int, size: int) -> bool:
         objects: that are wanted, as far as is known.
         size: their bytes.
     """
-    return objects >= MANY and size < objects * SMALL
+    if size < objects * SMALL:
+        return objects >= MANY
+    return objects > 1 and size >= HEAVY
 
 
 def shares(jobs: int, cores: int) -> list[Share]:

@@ -1,7 +1,8 @@
 """Bytes of one object on their way into a file: a small one at once, a larger one piece by piece.
 
 All tell their end once, as an `End`; what to do about an error is not decided here. Concurrency rule: everything
-happens on the engine's thread, but for the jobs of the worker that writes; an end may be told on either.
+happens on the engine's thread, but for the jobs of the worker that writes, where there is one; an end may be told on
+either.
 """
 
 import time
@@ -118,7 +119,7 @@ class Streamed:
         self._file: PartFile | None = None
         self._error: Exception | None = None
         self._is_over = False
-        # Of the worker's thread.
+        # Of the thread that writes.
         self._sum = 0
         self._refused: Exception | None = None
 
@@ -165,7 +166,7 @@ class Streamed:
             self._roads.room.give(count)
             return
         self._jobs += 1
-        self._roads.worker.submit(lambda: self._write(file, pieces, start, count))
+        self._roads.write(lambda: self._write(file, pieces, start, count))
 
     def part_over(self, part: "_Part", error: StoreError | None) -> None:
         """A GET has ended, and told of all its bytes."""
@@ -197,13 +198,13 @@ class Streamed:
         if self._file is None:
             self._tell(self._error)
         else:
-            self._roads.worker.submit(self._conclude)
+            self._roads.write(self._conclude)
 
     def _tell(self, error: Exception | None) -> None:
         seconds = time.monotonic() - self._began
         self._over(self, End(error, self._fetched, seconds, self._version_id))
 
-    # On the worker's thread.
+    # On the thread that writes.
 
     def _write(self, file: PartFile, pieces: list[bytes], start: int, count: int) -> None:
         try:

@@ -43,6 +43,8 @@ class Session(NamedTuple):
         writer: does what is to be done on disk, job after job.
         cache_dir: where the cache is.
         max_bandwidth: bytes of objects per second at the most, 0 for no limit.
+        is_member: one process of several that do the same, one for each core: what arrives is written by the thread
+            that brings it.
     """
 
     source: Source
@@ -52,6 +54,7 @@ class Session(NamedTuple):
     writer: Worker
     cache_dir: Path
     max_bandwidth: float = 0
+    is_member: bool = False
 
 
 @contextmanager
@@ -62,6 +65,7 @@ def opened(
     jobs: int,
     max_bandwidth: float = 0,
     client: ClientWay | None = None,
+    is_member: bool = False,
 ) -> Iterator[Session]:
     """Open a source for a bulk command.
 
@@ -71,6 +75,7 @@ def opened(
         jobs: requests for objects at once at the most; fewer where the process may not have so many files open.
         max_bandwidth: bytes of objects per second at the most, 0 for no limit.
         client: the way to the store as a program's own client has it; it wins over ``options``.
+        is_member: see `Session`.
 
     Raises:
         S3MountError: the store or the cache cannot be used.
@@ -83,9 +88,8 @@ def opened(
         store = open_store(source, settings, client.credentials if client else None)
         limits = Limits(options.cache_size, options.cache_min_free, options.memory_limit)
         writer = Worker("s3mount-writer")
-        cache = Cache(
-            options.cache_dir, limits, counters=Counters(), run=writer.submit, at_once=SMALL
-        )
+        run = None if is_member else writer.submit
+        cache = Cache(options.cache_dir, limits, counters=Counters(), run=run, at_once=SMALL)
         stack.callback(cache.close)
         stack.enter_context(writer)
         housekeeper = stack.enter_context(Housekeeper(_chores(cache, store), cache.attention))
@@ -101,7 +105,9 @@ def opened(
             gives_way=cache.demand.is_recent,
         )
         stack.enter_context(engine)
-        yield Session(source, store, engine, cache, writer, options.cache_dir, max_bandwidth)
+        yield Session(
+            source, store, engine, cache, writer, options.cache_dir, max_bandwidth, is_member
+        )
 
 
 def _chores(cache: Cache, store: Store) -> list[Chore]:

@@ -195,7 +195,8 @@ def _work(source: "Source", options: MountOptions, prefix: str, wish: Wish, run:
     from s3mount.bulk.session import opened, share_of
 
     def work(share: "Share", feed: "Feed") -> "Generator[list[Outcome], None, None]":
-        with opened(source, share_of(options, share), jobs=share.jobs) as session:
+        mine = share_of(options, share)
+        with opened(source, mine, jobs=share.jobs, is_member=True) as session:
             yield from save_fed(
                 session,
                 feed.through(session.engine),

@@ -17,6 +17,7 @@ from s3mount import __version__
 from s3mount.cli import exits
 from s3mount.errors import MountError
 from s3mount.store.descriptors import raise_limit
+from s3mount.store.heap import keep_freed
 
 COMMANDS = {
     "mount": "s3mount.cli.mount:mount",
@@ -156,6 +157,7 @@ def main(args: Sequence[str] | None = None) -> None:
     """
     gc.set_threshold(COLLECT_EVERY)
     raise_limit()
+    keep_freed()
     status = run(args)
     try:
         sys.stdout.flush()

@@ -17,7 +17,7 @@ from s3mount.bulk.copying import NotCached
 from s3mount.bulk.crew import hired
 from s3mount.bulk.crew_member import Feed, packed, sendable, unpacked
 from s3mount.bulk.dealing import Dealt
-from s3mount.bulk.dividing import SMALL, is_worth_it, shares, weight
+from s3mount.bulk.dividing import HEAVY, SMALL, is_worth_it, shares, weight
 from s3mount.bulk.folders import NotWritable
 from s3mount.bulk.keys import Unplaceable
 from s3mount.bulk.outcome import Ending, Outcome
@@ -96,11 +96,15 @@ def test_requests_are_divided_and_none_is_lost(jobs, cores):
     assert bool(divided) == (min(jobs, cores) > 1)
 
 
-def test_a_crew_is_for_many_small_objects():
+def test_a_crew_is_for_many_small_objects_or_much_in_large_ones():
+    assert not is_worth_it(0, 0)
     assert not is_worth_it(999, 999)
     assert is_worth_it(1000, 0)
     assert is_worth_it(1000, 1000 * SMALL - 1)
-    assert not is_worth_it(1000, 1000 * SMALL)
+    assert not is_worth_it(999, 999 * SMALL - 1)
+    assert is_worth_it(2, HEAVY)
+    assert not is_worth_it(2, HEAVY - 1)
+    assert not is_worth_it(1, 100 * HEAVY)
     assert weight(0) == weight(4096) == 1 < weight(256 * 1024)
 
 
