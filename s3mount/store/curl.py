@@ -18,6 +18,7 @@ import pycurl
 from s3mount.metrics import Counters
 from s3mount.store.bell import Bell
 from s3mount.store.curl_handle import CurlFailure, CurlHandle, CurlOptions, Progress, Transfer
+from s3mount.store.streams import LOOK, Streams
 
 _EPOLL_OF = {
     pycurl.POLL_IN: select.EPOLLIN,
@@ -48,14 +49,23 @@ class CurlLoop:
         self._raised: list[BaseException] = []
         self._progress = Progress()
         self._closed = False
+        self._streams = Streams(
+            self._multi,
+            self._epoll,
+            options,
+            on_socket=self._count_connection,
+            over=self._tell,
+            leave=self._begin,
+        )
         self._set_up_multi()
 
     def _set_up_multi(self) -> None:
         multi, connections = self._multi, self._options.connections
         multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
-        multi.setopt(pycurl.M_MAXCONNECTS, connections)
-        multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, connections)
+        # As many again may be kept by streams, which libcurl takes for connections in use.
+        multi.setopt(pycurl.M_MAXCONNECTS, 2 * connections)
+        multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, 2 * connections)
 
     def __repr__(self) -> str:
         return (
@@ -70,6 +80,8 @@ class CurlLoop:
     def cancel(self, transfer: Transfer) -> None:
         """Never call this transfer again; its connection is dropped when bytes were under way."""
         if self._waiting.pop(id(transfer), None) is not None:
+            return
+        if self._streams.cancel(transfer):
             return
         handle = self._active.pop(id(transfer), None)
         if handle is not None:
@@ -91,6 +103,8 @@ class CurlLoop:
         self._fire_timer()
         self._drop_cancelled()
         self._finish()
+        if self._streams.active:
+            self._streams.look(monotonic())
         if self._raised:
             self._raise()
 
@@ -105,6 +119,7 @@ class CurlLoop:
         self._closed = True
         self._bell.close()
         self._waiting.clear()
+        self._streams.close()
         for easy, handle in self._handles.items():
             handle.transfer = None
             if handle.added:
@@ -123,14 +138,19 @@ class CurlLoop:
 
         libcurl would queue the others itself, but its clock for the connect timeout runs while they queue.
         """
-        room = self._options.connections - len(self._active) - len(self._leaving)
+        under_way = len(self._active) + len(self._leaving) + self._streams.active
+        room = self._options.connections - under_way
         while self._waiting and room > 0:
             transfer = self._waiting.pop(next(iter(self._waiting)))
-            handle = self._idle.pop() if self._idle else self._new_handle()
-            handle.begin(transfer)
-            self._active[id(transfer)] = handle
-            self._multi.add_handle(handle.easy)
+            if not self._streams.begin(transfer, monotonic()):
+                self._begin(transfer)
             room -= 1
+
+    def _begin(self, transfer: Transfer) -> None:
+        handle = self._idle.pop() if self._idle else self._new_handle()
+        handle.begin(transfer)
+        self._active[id(transfer)] = handle
+        self._multi.add_handle(handle.easy)
 
     def _new_handle(self) -> CurlHandle:
         handle = CurlHandle(self._progress)
@@ -143,6 +163,7 @@ class CurlLoop:
         return int(pycurl.SOCKOPT_OK)
 
     def _drop_cancelled(self) -> None:
+        self._streams.drop_cancelled()
         while self._leaving:
             handle = self._leaving.pop()
             self._retire(handle)
@@ -190,12 +211,14 @@ class CurlLoop:
     def _wait(self, timeout: float) -> None:
         if self._due is not None:
             timeout = min(timeout, max(0.0, self._due - monotonic()))
+        if self._streams.active:
+            timeout = min(timeout, LOOK)
         for fd, event in self._epoll.poll(timeout):
             if fd == self._bell.fd:
                 self._bell.silence()
             elif fd in self._watched:
                 self._multi.socket_action(fd, _curl_events(event))
-            else:
+            elif not self._streams.ready(fd, monotonic()):
                 self._forget(fd)
 
     def _forget(self, fd: int) -> None:
@@ -208,13 +231,15 @@ class CurlLoop:
         while more:
             more, succeeded, failed = self._multi.info_read()
             for easy in succeeded:
-                self._end(self._handles[easy], None)
+                if not self._streams.settle(easy, None, monotonic()):
+                    self._end(self._handles[easy], None)
             for easy, code, text in failed:
                 connected = easy.getinfo(pycurl.REQUEST_SIZE) > 0
-                self._end(self._handles[easy], CurlFailure(code, text, connected))
+                failure = CurlFailure(code, text, connected)
+                if not self._streams.settle(easy, failure, monotonic()):
+                    self._end(self._handles[easy], failure)
 
     def _end(self, handle: CurlHandle, failure: CurlFailure | BaseException | None) -> None:
-        self._progress.made = True
         transfer = handle.transfer
         if transfer is None:
             # Cancelled by another transfer's call a moment ago: `_drop_cancelled` takes it.
@@ -223,6 +248,10 @@ class CurlLoop:
         handle.transfer = None
         self._active.pop(id(transfer), None)
         self._retire(handle)
+        self._tell(transfer, outcome)
+
+    def _tell(self, transfer: Transfer, outcome: CurlFailure | BaseException | None) -> None:
+        self._progress.made = True
         if isinstance(outcome, BaseException) and not isinstance(outcome, Exception):
             self._raised.append(outcome)
         try:

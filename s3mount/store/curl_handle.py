@@ -60,6 +60,7 @@ class Transfer(Protocol):
         payload: what is sent; None for a request without a body. Its end must be as far away as it says.
         rewinds: whether libcurl may send it once more where a connection that was kept turns out to be dead.
         quiet_time: seconds without a byte that are no stall; 0 for what `CurlOptions` says.
+        expected: bytes of the reply, as far as is known; 0 where it is not.
     """
 
     url: str
@@ -69,12 +70,13 @@ class Transfer(Protocol):
     payload: Body | None
     rewinds: bool
     quiet_time: float
+    expected: int
 
     def head(self, status: int, headers: dict[str, str]) -> None:
         """Status and headers (names in lower case), once, before the first byte. May raise: then ``over`` follows."""
 
     def body(self, chunk: bytes) -> bool:
-        """The next bytes, 16 KiB at the most; True when no more are wanted."""
+        """The next bytes, a piece of up to 512 KiB; True when no more are wanted."""
 
     def over(self, failure: CurlFailure | BaseException | None) -> None:
         """The last call: None when the reply ended as HTTP says or enough had come."""

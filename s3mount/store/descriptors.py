@@ -6,8 +6,9 @@ downloads at once and as many files want more. No module here uses ``select``.
 
 import resource
 
-PER_TRANSFER = 3
-"""Of an object that is being fetched: its socket, its file, and the directory that the file gets its name in."""
+PER_TRANSFER = 4
+"""Of an object that is being fetched: its socket, an idle one of the other kind, its file, and the directory that the
+file gets its name in."""
 KEPT = 128
 """For everything else: the index, logs, pipes, idle connections."""
 

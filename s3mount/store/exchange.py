@@ -46,6 +46,7 @@ class Exchange:
     payload: Body | None = None
     rewinds: bool = False
     quiet_time: float = 0.0
+    expected: int = 0
     counter = "requests.get"
     listing = False
     limit = _ERROR_BODY_LIMIT
@@ -127,6 +128,7 @@ class GetExchange(Exchange):
     def __init__(self, request: Get, receiver: Receiver, settle: Settle) -> None:
         super().__init__(request, receiver, settle)
         self._get = request
+        self.expected = request.stop - request.start
         self._plan: BodyPlan | None = None
         self._got = 0
 

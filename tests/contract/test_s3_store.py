@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from moto.server import ThreadedMotoServer
 
 from s3mount import errors
+from s3mount.store import streams
 from s3mount.store.interface import Get, ListPage, StoreSettings
 from s3mount.store.probe import probe
 from s3mount.store.s3 import S3Store
@@ -92,6 +93,13 @@ def get_whole(store, key, etag, size):
     receiver = ask(store, Get(key, etag, 0, size, whole=True))
     assert receiver.error is None, receiver.error
     return receiver
+
+
+@pytest.fixture(autouse=True, params=["libcurl", "streams"])
+def road(request, monkeypatch):
+    """Small replies come through libcurl, large ones over connections that we read: the same holds of both."""
+    monkeypatch.setattr(streams, "LARGE", 1 if request.param == "streams" else 1 << 62)
+    return request.param
 
 
 @pytest.fixture(autouse=True)
@@ -620,6 +628,138 @@ def test_an_idle_connection_that_the_server_ends_is_replaced(open_store, serve):
         store.poll(0.1)
         assert time.process_time() - used < 0.1
     assert store.counters.totals()["connections.opened"] == 3
+
+
+# ---- what only connections that we read have to get right, and what both have to
+
+
+def opened(store):
+    return store.counters.totals()["connections.opened"]
+
+
+def test_a_connection_is_used_again(open_store, serve):
+    store = open_store(serve(reply(200, BODY, etag='"e"')).url)
+    for _ in range(3):
+        assert get_whole(store, "k", "e", len(BODY)).body == BODY
+    assert opened(store) == 1
+
+
+def test_a_connection_that_dies_under_a_request_is_replaced_without_a_word(open_store, serve):
+    """The server ends it when the second request is there: nobody could know before."""
+    count = iter(range(10))
+
+    def answer(_):
+        return (lambda connection: None) if next(count) == 1 else reply(200, BODY, etag='"e"')
+
+    server = serve(answer)
+    store = open_store(server.url)
+    for _ in range(2):
+        assert get_whole(store, "k", "e", len(BODY)).body == BODY
+    assert len(server.requests) == 3
+    assert opened(store) == 2
+
+
+def test_a_server_that_says_close_is_taken_at_its_word(open_store, serve):
+    store = open_store(serve(reply(200, BODY, etag='"e"', connection="close")).url)
+    for _ in range(2):
+        assert get_whole(store, "k", "e", len(BODY)).body == BODY
+    assert opened(store) == 2
+
+
+def test_a_reply_in_small_pieces_after_interim_ones(open_store, serve):
+    whole = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+    whole += reply(200, b"0123456789", etag='"e"')
+
+    def drip(connection):
+        for number in range(len(whole)):
+            connection.sendall(whole[number : number + 1])
+            time.sleep(0.0005)
+        connection.recv(1)
+
+    server = serve(lambda _: drip)
+    assert get_whole(open_store(server.url), "k", "e", 10).body == b"0123456789"
+
+
+def test_bytes_behind_a_reply_are_not_the_next_one(open_store, serve):
+    """A reply that is longer than it says is cut, and its connection is of no use any more."""
+    wrong = reply(200, b"0123456789", etag='"e"') + reply(200, b"xxxxxxxxxx", etag='"e"')
+    store = open_store(serve(wrong).url)
+    for _ in range(2):
+        assert get_whole(store, "k", "e", 10).body == b"0123456789"
+    assert opened(store) == 2
+
+
+def test_a_chunked_server_is_asked_twice_once(open_store, serve, road):
+    head = b'HTTP/1.1 200 OK\r\nETag: "e"\r\nTransfer-Encoding: chunked\r\n\r\n'
+    server = serve(head + b"a\r\n0123456789\r\n0\r\n\r\n")
+    store = open_store(server.url)
+    for _ in range(3):
+        assert get_whole(store, "k", "e", 10).body == b"0123456789"
+    assert len(server.requests) == (4 if road == "streams" else 3)
+
+
+def test_an_odd_refusal_does_not_change_the_road(open_store, serve, road):
+    """A proxy's page without a length says nothing of the server's replies."""
+    head = b"HTTP/1.1 503 Slow\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    server = serve(lambda text: head if "/odd " in text else reply(200, BODY, etag='"e"'))
+    store = open_store(server.url)
+    assert type(ask(store, Get("odd", "e", 0, 10)).error) is errors.Throttled
+    assert len(server.requests) == (2 if road == "streams" else 1)
+    for _ in range(2):
+        get_whole(store, "k", "e", len(BODY))
+    receiver = ask(store, Get("odd", "e", 0, 10))
+    assert type(receiver.error) is errors.Throttled
+    assert len(server.requests) == (6 if road == "streams" else 4)
+
+
+def test_pieces_are_long_where_the_server_is_fast(open_store, serve, road):
+    store = open_store(serve(reply(200, BODY * 16, etag='"e"')).url)
+    receiver = get_whole(store, "k", "e", len(BODY) * 16)
+    assert receiver.body == BODY * 16
+    longest = max(map(len, receiver.chunks))
+    assert longest > 64 * 1024 if road == "streams" else longest <= 16 * 1024
+
+
+def test_a_cancelled_reply_costs_its_connection_only(open_store, serve):
+    store = open_store(serve(reply(200, BODY * 16, etag='"e"')).url, connections=1)
+    dropped, kept = Receiver(), Receiver()
+    store.submit(Get("k", "e", 0, len(BODY) * 16, whole=True), dropped)
+    while not dropped.chunks:
+        store.poll(0.05)
+    store.submit(Get("k", "e", 0, len(BODY) * 16, whole=True), kept)
+    store.cancel(dropped)
+    seen = len(dropped.chunks)
+    drive(store, kept)
+    assert kept.body == BODY * 16
+    assert len(dropped.chunks) == seen
+    assert not dropped.over
+
+
+def test_what_is_sent_is_the_same_on_both_roads(open_store, serve, monkeypatch):
+    server = serve(reply(200, b"x", etag='"e"'))
+    store = open_store(server.url, no_sign_request=True)
+    for large in (1, 1 << 62):
+        monkeypatch.setattr(streams, "LARGE", large)
+        get_whole(store, "/a//../ü+%\udcff", "e", 1)
+    first, second = (set(text.lower().split("\r\n")) for text in server.requests)
+    assert {line.replace(": ", ":") for line in first} == {
+        line.replace(": ", ":") for line in second
+    }
+    assert opened(store) == 2
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "ALL_PROXY"])
+def test_a_proxy_is_libcurl_s_business(open_store, serve, monkeypatch, name):
+    server = serve(reply(200, b"x", etag='"e"'))
+    monkeypatch.setenv(name, server.url)
+    monkeypatch.setenv("no_proxy", "example.com")
+    get_whole(open_store("http://store.invalid"), "k", "e", 1)
+    assert server.requests[0].startswith("GET http://store.invalid/bucket/k HTTP/1.1")
+
+
+def test_a_name_that_nobody_knows(open_store):
+    receiver = ask(open_store("http://store.invalid"), Get("k", "e", 0, 10))
+    assert type(receiver.error) is errors.Unreachable
 
 
 def test_nobody_listens(open_store):

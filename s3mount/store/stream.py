@@ -1,0 +1,233 @@
+"""One connection that libcurl makes and we read: for the large replies, in long pieces.
+
+libcurl hands a body over in pieces of 16 KiB, and each is a turn of the interpreter's lock. A handle that only connects
+(``CONNECT_ONLY``) gives what the socket has instead, up to half a MiB in one call. What HTTP wants of us then is small:
+a request without a body, and a reply whose length is told. Every other reply is left to libcurl.
+"""
+
+from typing import Any
+
+import pycurl
+
+from s3mount.store.curl_handle import CurlFailure, CurlOptions, Transfer, parse_head
+
+PIECE = 512 * 1024
+"""Bytes of a body that are taken at once: beyond this it no longer gets cheaper."""
+HEAD_PIECE = 16 * 1024
+"""Bytes of which the head of a reply is a part; what follows it is copied once."""
+HEAD_MOST = 256 * 1024
+"""Bytes of a head that no server sends."""
+_END = b"\r\n\r\n"
+_FIRST_FINAL = 200
+_GOOD = frozenset({200, 206})
+_BODILESS = frozenset({204, 304})
+_CONNECTED = True
+
+
+class Unusual(Exception):
+    """A reply that libcurl should have: nothing of it has been told.
+
+    Attributes:
+        is_rule: whether the server's other replies will be like that.
+    """
+
+    def __init__(self, *, is_rule: bool = False) -> None:
+        super().__init__()
+        self.is_rule = is_rule
+
+
+class Stale(Exception):
+    """A connection that was kept turns out to be dead: nothing was answered."""
+
+
+class Broken(Exception):
+    """The connection failed; ``failure`` says how."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.failure = CurlFailure(code, text, _CONNECTED)
+
+
+class Stream:
+    """A connection, and the transfer under way on it.
+
+    Attributes:
+        easy: libcurl's handle; it stays with its multi handle as long as the connection lives.
+        origin: scheme, host and port.
+        fd: the socket's number; -1 while it is being connected.
+        transfer: None while the connection is idle, and once the transfer is cancelled.
+        moved_at: when bytes came, or it was sent, or it became idle; the clock of whoever calls.
+        keeps: whether the server keeps the connection after the reply.
+    """
+
+    __slots__ = (
+        "_head",
+        "_is_used",
+        "_left",
+        "easy",
+        "fd",
+        "keeps",
+        "moved_at",
+        "origin",
+        "transfer",
+    )
+
+    def __init__(self, easy: pycurl.Curl, origin: str) -> None:
+        self.easy = easy
+        self.origin = origin
+        self.fd = -1
+        self.transfer: Transfer | None = None
+        self.moved_at = 0.0
+        self.keeps = True
+        self._is_used = False
+        self._head = b""
+        self._left: int | None = None
+
+    def send(self, request: bytes, now: float) -> None:
+        """Send a request on a connection that stands.
+
+        Raises:
+            Broken: it cannot be sent.
+        """
+        self.moved_at = now
+        self._head = b""
+        self._left = None
+        try:
+            sent = self.easy.send(request)
+        except (pycurl.error, BlockingIOError) as error:
+            raise self._broken(error) from error
+        if sent != len(request):
+            raise Broken(pycurl.E_SEND_ERROR, f"{sent} of {len(request)} bytes could be sent")
+
+    def receive(self, scratch: memoryview, now: float) -> bool:
+        """Take what is there, a piece at the most, and hand it on.
+
+        Args:
+            scratch: where the socket is read to, `PIECE` bytes. What came is copied from there, while it is in the
+                processor's cache: memory that is taken for half a MiB and given back but for some bytes is torn.
+            now: see ``moved_at``.
+
+        Returns:
+            Whether the transfer is over: its reply has ended, or it wants no more.
+
+        Raises:
+            Unusual: the reply is for libcurl.
+            Stale: the request should be sent on another connection.
+            Broken: the reply broke off.
+            Exception: what the transfer raised.
+        """
+        left = self._left
+        try:
+            count = self.easy.recv_into(scratch, HEAD_PIECE if left is None else min(PIECE, left))
+        except BlockingIOError:
+            return False
+        except pycurl.error as error:
+            raise self._broken(error) from error
+        if not count:
+            raise self._ended_early()
+        self.moved_at = now
+        data = bytes(scratch[:count])
+        if left is None:
+            return self._take_head(data)
+        return self._hand_on(data, left)
+
+    def _take_head(self, data: bytes) -> bool:
+        self._head += data
+        while (end := self._head.find(_END)) >= 0:
+            head, rest = self._head[: end + len(_END)], self._head[end + len(_END) :]
+            try:
+                status, headers = parse_head([head])
+            except (ValueError, IndexError) as error:
+                raise Unusual from error
+            if status >= _FIRST_FINAL:
+                return self._begin_body(head, status, headers, rest)
+            self._head = rest
+        if len(self._head) > HEAD_MOST:
+            raise Unusual
+        return False
+
+    def _begin_body(self, head: bytes, status: int, headers: dict[str, str], rest: bytes) -> bool:
+        length = headers.get("content-length", "")
+        if not length.isdecimal() or "transfer-encoding" in headers or status in _BODILESS:
+            raise Unusual(is_rule=status in _GOOD)
+        self._is_used = True
+        self._head = b""
+        self.keeps = (
+            head.startswith(b"HTTP/1.1")
+            and "close" not in headers.get("connection", "").lower()
+            and len(rest) <= int(length)
+        )
+        transfer = self.transfer
+        assert transfer is not None
+        transfer.head(status, headers)
+        self._left = int(length)
+        rest = rest[: self._left]
+        return self._hand_on(rest, self._left) if rest else not self._left
+
+    def _hand_on(self, data: bytes, left: int) -> bool:
+        transfer = self.transfer
+        if transfer is None:  # cancelled by what it was told last
+            return True
+        self._left = left = left - len(data)
+        has_enough = transfer.body(data)
+        if left and has_enough:
+            self.keeps = False
+        return has_enough or not left
+
+    def _ended_early(self) -> Exception:
+        if self._left is not None:
+            text = f"the connection was closed with {self._left} bytes still to come"
+            return Broken(pycurl.E_PARTIAL_FILE, text)
+        if self._is_used and not self._head:
+            return Stale()
+        return Broken(pycurl.E_GOT_NOTHING, "the connection was closed without a reply")
+
+    def _broken(self, error: Exception) -> Exception:
+        if self._is_used and self._left is None and not self._head:
+            return Stale()
+        code, text = error.args if isinstance(error, pycurl.error) else (pycurl.E_SEND_ERROR, error)
+        return Broken(int(code), str(text))
+
+
+def connecting(origin: str, options: CurlOptions, on_socket: Any) -> Stream:  # noqa: ANN401
+    """A handle that connects once it is added to a multi handle.
+
+    Args:
+        origin: scheme, host and port.
+        options: of the loop.
+        on_socket: called for the socket that is opened.
+    """
+    easy = pycurl.Curl()
+    setopt: Any = easy.setopt
+    setopt(pycurl.URL, origin)
+    setopt(pycurl.CONNECT_ONLY, 1)
+    setopt(pycurl.NOSIGNAL, 1)
+    setopt(pycurl.TCP_NODELAY, 1)
+    setopt(pycurl.TCP_KEEPALIVE, 1)
+    setopt(pycurl.CONNECTTIMEOUT_MS, int(options.connect_timeout * 1000) + 1)
+    setopt(pycurl.SOCKOPTFUNCTION, on_socket)
+    return Stream(easy, origin)
+
+
+def spelled(transfer: Transfer) -> tuple[str, bytes] | None:
+    """Origin and request of a transfer as they are sent; None where libcurl should judge it.
+
+    Only plain HTTP: TLS comes in records of 16 KiB, so that nothing is won.
+    """
+    scheme, _, rest = transfer.url.partition("://")
+    host, slash, path = rest.partition("/")
+    if scheme != "http" or "@" in host or transfer.method != "GET":
+        return None
+    lines = [
+        f"GET {slash or '/'}{path} HTTP/1.1",
+        f"Host: {host.removesuffix(':80')}",
+        "User-Agent: s3mount",
+        "Accept: */*",
+        *transfer.header_lines,
+    ]
+    if any("\r" in line or "\n" in line for line in lines):
+        return None
+    try:
+        return f"{scheme}://{host}", ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
+    except UnicodeEncodeError:
+        return None
