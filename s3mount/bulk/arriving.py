@@ -1,7 +1,7 @@
 """One object on its way into the cache: in one GET, or in several of which some are under way at once.
 
 Both tell their end once, as a `Trip`; what to do about an error is not decided here. Concurrency rule: begun on the
-engine's thread; the end is told on the thread that writes.
+engine's thread; so is their end told.
 """
 
 import time
@@ -43,7 +43,7 @@ class OneGet:
         meta: which object.
         held: where the bytes go; closed at the end.
         gap: which bytes.
-        over: told of the end, on the thread that writes.
+        over: told of the end, on the engine's thread.
     """
 
     __slots__ = (
@@ -151,7 +151,7 @@ class ManyGets:
         self._flights[fill] = self._engine.get(_get(self._meta, part), sink, Urgency.WARM)
 
     def _settled(self, fill: Fill, error: S3MountError | None) -> None:
-        """On the thread that writes."""
+        """The fill is over."""
         fill.settled = None
         self._engine.call(lambda: self._ended(fill, error))
 

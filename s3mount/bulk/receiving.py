@@ -1,8 +1,7 @@
 """Bytes of one object on their way into a file: a small one at once, a larger one piece by piece.
 
-All tell their end once, as an `End`; what to do about an error is not decided here. Concurrency rule: everything
-happens on the engine's thread, but for the jobs of the worker that writes, where there is one; an end may be told on
-either.
+All tell their end once, as an `End`; what to do about an error is not decided here. Bytes are written by the thread
+that brings them; see decision 14. Concurrency rule: everything happens on the engine's thread.
 """
 
 import time
@@ -101,7 +100,7 @@ class Streamed:
         roads: how.
         meta: which object, of at least one byte.
         wanted: which file.
-        over: told of the end, on the engine's thread or that of the worker.
+        over: told of the end, on the engine's thread.
     """
 
     def __init__(self, roads: Roads, meta: ObjectMeta, wanted: Wanted, over: Over) -> None:
@@ -112,16 +111,13 @@ class Streamed:
         self._over = over
         self._parts = split([ByteRange(0, meta.size)], roads.part)
         self._flights: dict[_Part, Flight] = {}
-        self._jobs = 0
         self._fetched = 0
         self._version_id = ""
         self._crc: int | None = None
         self._file: PartFile | None = None
         self._error: Exception | None = None
         self._is_over = False
-        # Of the thread that writes.
         self._sum = 0
-        self._refused: Exception | None = None
 
     @property
     def next_size(self) -> int:
@@ -161,12 +157,12 @@ class Streamed:
     def put(self, pieces: list[bytes], start: int, count: int) -> None:
         """Some bytes have come."""
         self._fetched += count
-        file = self._file
-        if file is None or self._error is not None:
-            self._roads.room.give(count)
-            return
-        self._jobs += 1
-        self._roads.write(lambda: self._write(file, pieces, start, count))
+        if self._file is not None and self._error is None:
+            try:
+                self._write(self._file, pieces, start)
+            except Exception as error:
+                self._fail(error)
+        self._roads.room.give(count)
 
     def part_over(self, part: "_Part", error: StoreError | None) -> None:
         """A GET has ended, and told of all its bytes."""
@@ -184,50 +180,30 @@ class Streamed:
         for flight in self._flights.values():
             self._roads.engine.cancel(flight)
 
-    def _written(self, count: int) -> None:
-        self._jobs -= 1
-        if self._refused is not None:
-            self._fail(self._refused)
-        self._roads.room.give(count)
-        self._end_if_done()
+    def _write(self, file: PartFile, pieces: list[bytes], start: int) -> None:
+        file.write(pieces, start)
+        if self._crc is not None:
+            for piece in pieces:
+                self._sum = isal_zlib.crc32(piece, self._sum)
 
     def _end_if_done(self) -> None:
-        if self._parts or self._flights or self._jobs or self._is_over:
+        if self._parts or self._flights or self._is_over:
             return
         self._is_over = True
-        if self._file is None:
-            self._tell(self._error)
-        else:
-            self._roads.write(self._conclude)
-
-    def _tell(self, error: Exception | None) -> None:
+        error = self._error
+        if self._file is not None:
+            error = self._conclude(self._file, error)
         seconds = time.monotonic() - self._began
         self._over(self, End(error, self._fetched, seconds, self._version_id))
 
-    # On the thread that writes.
-
-    def _write(self, file: PartFile, pieces: list[bytes], start: int, count: int) -> None:
-        try:
-            if self._error is None and self._refused is None:
-                file.write(pieces, start)
-                if self._crc is not None:
-                    for piece in pieces:
-                        self._sum = isal_zlib.crc32(piece, self._sum)
-        except Exception as error:
-            self._refused = error
-        self._roads.engine.call(lambda: self._written(count))
-
-    def _conclude(self) -> None:
-        file = self._file
-        assert file is not None
-        error = self._error
+    def _conclude(self, file: PartFile, error: Exception | None) -> Exception | None:
+        """Give the file its place or take it away; what was wrong, if anything."""
         if error is None and self._crc is not None and self._sum != self._crc:
             error = _damaged(self._meta.key)
-        if error is not None:
-            file.discard()
-        else:
-            error = committed(file)
-        self._tell(error)
+        if error is None:
+            return committed(file)
+        file.discard()
+        return error
 
 
 class _Part:

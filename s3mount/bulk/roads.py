@@ -11,8 +11,6 @@ from s3mount.bulk.target import Target
 from s3mount.transfer.engine import Engine
 from s3mount.transfer.housekeeping import Worker
 
-Job = Callable[[], None]
-
 
 class End(NamedTuple):
     """How the way of an object ended.
@@ -84,18 +82,12 @@ class Room:
             self._waiting.popleft().send()
 
 
-def call_now(job: Job) -> None:
-    """Do a job at once."""
-    job()
-
-
 class Roads(NamedTuple):
     """What all objects of a run share.
 
     Attributes:
         engine: sends requests.
         worker: does what takes long, job after job.
-        write: has what arrives written, in order: by the worker, or at once.
         target: where files are.
         room: for bytes on their way.
         part: bytes in one GET at the most.
@@ -104,7 +96,6 @@ class Roads(NamedTuple):
 
     engine: Engine
     worker: Worker
-    write: Callable[[Job], None]
     target: Target
     room: Room
     part: int

@@ -1,7 +1,7 @@
 """What is done with each object of a download: left alone, written, copied from the cache, or fetched.
 
 Concurrency rule: everything is called on the engine's thread, but for `SaveTask.close`, and for the ends of objects
-that the worker has written.
+that the worker has copied.
 """
 
 import threading
@@ -14,7 +14,7 @@ from s3mount.bulk.copying import Copied, NotCached
 from s3mount.bulk.keys import FilePath, KeyMap, Unplaceable
 from s3mount.bulk.outcome import Ending, Outcome
 from s3mount.bulk.receiving import Damaged, Small, Streamed
-from s3mount.bulk.roads import End, Roads, Room, Stoppable, call_now
+from s3mount.bulk.roads import End, Roads, Room, Stoppable
 from s3mount.bulk.session import Session
 from s3mount.bulk.target import Target
 from s3mount.bulk.wanted import DiskFull, Wanted
@@ -79,8 +79,7 @@ class SaveTask:
         self._small = min(SMALL, usage.limits.memory // (2 * wishes.jobs))
         room = Room(max(PART, usage.limits.memory - self._small * wishes.jobs))
         part = LIMITED_PART if session.max_bandwidth else PART
-        write = call_now if session.is_member else session.writer.submit
-        self._roads = Roads(session.engine, session.writer, write, target, room, part, PARTS_EACH)
+        self._roads = Roads(session.engine, session.writer, target, room, part, PARTS_EACH)
         self._keys = keys
         self._wishes = wishes
         self._store = session.store.identity

@@ -22,8 +22,6 @@ from s3mount.transfer.retry import RetryPolicy
 
 LISTS = 32
 """Listing requests at once, beside those of the objects: they are short, and everything else waits for them."""
-SMALL = 256 * 1024
-"""Bytes of what goes into the cache without another thread: nobody reads meanwhile, and handing it on costs more."""
 CREDENTIALS_EVERY = 30.0
 CACHE_EVERY = 1.0
 
@@ -39,12 +37,11 @@ class Session(NamedTuple):
     Attributes:
         source: what was named.
         engine: sends every request; objects are WARM, listings NEEDED.
-        cache: shared with every mount and command on this machine.
-        writer: does what is to be done on disk, job after job.
+        cache: shared with every mount and command on this machine; what arrives is written by the thread that brings
+            it, for nobody here waits for the next bytes.
+        writer: does what takes long on disk, job after job.
         cache_dir: where the cache is.
         max_bandwidth: bytes of objects per second at the most, 0 for no limit.
-        is_member: one process of several that do the same, one for each core: what arrives is written by the thread
-            that brings it.
     """
 
     source: Source
@@ -54,7 +51,6 @@ class Session(NamedTuple):
     writer: Worker
     cache_dir: Path
     max_bandwidth: float = 0
-    is_member: bool = False
 
 
 @contextmanager
@@ -65,7 +61,6 @@ def opened(
     jobs: int,
     max_bandwidth: float = 0,
     client: ClientWay | None = None,
-    is_member: bool = False,
 ) -> Iterator[Session]:
     """Open a source for a bulk command.
 
@@ -75,7 +70,6 @@ def opened(
         jobs: requests for objects at once at the most; fewer where the process may not have so many files open.
         max_bandwidth: bytes of objects per second at the most, 0 for no limit.
         client: the way to the store as a program's own client has it; it wins over ``options``.
-        is_member: see `Session`.
 
     Raises:
         S3MountError: the store or the cache cannot be used.
@@ -88,8 +82,7 @@ def opened(
         store = open_store(source, settings, client.credentials if client else None)
         limits = Limits(options.cache_size, options.cache_min_free, options.memory_limit)
         writer = Worker("s3mount-writer")
-        run = None if is_member else writer.submit
-        cache = Cache(options.cache_dir, limits, counters=Counters(), run=run, at_once=SMALL)
+        cache = Cache(options.cache_dir, limits, counters=Counters())
         stack.callback(cache.close)
         stack.enter_context(writer)
         housekeeper = stack.enter_context(Housekeeper(_chores(cache, store), cache.attention))
@@ -105,9 +98,7 @@ def opened(
             gives_way=cache.demand.is_recent,
         )
         stack.enter_context(engine)
-        yield Session(
-            source, store, engine, cache, writer, options.cache_dir, max_bandwidth, is_member
-        )
+        yield Session(source, store, engine, cache, writer, options.cache_dir, max_bandwidth)
 
 
 def _chores(cache: Cache, store: Store) -> list[Chore]:

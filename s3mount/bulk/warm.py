@@ -277,7 +277,7 @@ class WarmTask:
             return refusals.no_room(meta)
         return None
 
-    # On the thread that writes, or the engine's.
+    # On the engine's thread.
 
     def _over(self, done: Done, tries: int, meta: ObjectMeta, trip: Trip) -> None:
         if trip.error is None:

@@ -83,7 +83,6 @@ class Cache:
         counters: written by the thread that calls `maintain`.
         run: does work for the disk on another thread, job after job; without it the thread that
             brings bytes writes them.
-        at_once: bytes of fills that are written without ``run``, because handing them on costs more.
 
     Raises:
         CacheError: the directory cannot be used, or others could tamper with it.
@@ -96,7 +95,6 @@ class Cache:
         *,
         counters: Counters,
         run: Callable[[Job], None] | None = None,
-        at_once: int = 0,
     ) -> None:
         layout = Layout(root)
         layout.prepare()
@@ -109,7 +107,7 @@ class Cache:
             OpenFiles(share(EXTENTS_OPEN, limit())),
             MemoryBudget(limits.memory),
             Tally(),
-            Backlog(run, limit=limits.memory // 2, at_once=at_once),
+            Backlog(run, limit=limits.memory // 2),
         )
         self._housekeeping = Housekeeping(self._shared, index, counters)
         self._index = index

@@ -3,8 +3,7 @@
 This module gathers, writes, checks and hands a finished extent to its object; it does not know
 paths inside the objects directory, nor who reads. Concurrency rule: `head`, `write`, `finish` and
 `fail` come from one thread, in that order, and touch no disk; what they leave to do is done in the
-same order by the jobs of the backlog, on one other thread (or at once, where there is none, and
-for fills so small that it costs less).
+same order by the jobs of the backlog, on one other thread (or at once, where there is none).
 Everything a reader needs changes under the object's lock, and a reader takes a `snapshot` under it
 and copies without it.
 """
@@ -260,7 +259,7 @@ class Fill:
 
     def _leave(self, job: Callable[[], None]) -> None:
         amount, self._queued = self._queued, 0
-        self._shared.backlog.leave(job, amount, of=self.stop - self.start)
+        self._shared.backlog.leave(job, amount)
 
     def _write_some(self) -> None:
         if self.spilled:

@@ -45,27 +45,17 @@ class Backlog:
     Args:
         run: takes a job; where nothing else is given it is done at once.
         limit: bytes that may wait; whoever leaves more waits until some are written.
-        at_once: fills of up to so many bytes are written by who brings them: handing them on costs more than that.
     """
 
-    def __init__(
-        self, run: Callable[[Job], None] | None = None, *, limit: int, at_once: int = 0
-    ) -> None:
-        self._run = run or (lambda job: job())
+    def __init__(self, run: Callable[[Job], None] | None = None, *, limit: int) -> None:
+        self._run = run
         self._limit = limit
-        self._at_once = at_once
         self._waiting = 0
         self._room = threading.Condition()
 
-    def leave(self, job: Job, amount: int, *, of: int) -> None:
-        """Have ``job`` done, which is to write ``amount`` bytes.
-
-        Args:
-            job: what is to be done.
-            amount: bytes that wait until then.
-            of: bytes of the whole fill: all jobs of one fill go the same way, or they would not stay in order.
-        """
-        if of <= self._at_once:
+    def leave(self, job: Job, amount: int) -> None:
+        """Have ``job`` done, which is to write ``amount`` bytes."""
+        if self._run is None:
             job()
             return
         with self._room:

@@ -196,7 +196,7 @@ def _work(source: "Source", options: MountOptions, prefix: str, wish: Wish, run:
 
     def work(share: "Share", feed: "Feed") -> "Generator[list[Outcome], None, None]":
         mine = share_of(options, share)
-        with opened(source, mine, jobs=share.jobs, is_member=True) as session:
+        with opened(source, mine, jobs=share.jobs) as session:
             yield from save_fed(
                 session,
                 feed.through(session.engine),

@@ -168,9 +168,7 @@ def _work(
 
     def work(share: "Share", feed: "Feed") -> "Outcomes":
         mine = share_of(options, share)
-        with opened(
-            source, mine, jobs=share.jobs, max_bandwidth=rate / share.of, is_member=True
-        ) as session:
+        with opened(source, mine, jobs=share.jobs, max_bandwidth=rate / share.of) as session:
             yield from warm_fed(
                 session,
                 feed.through(session.engine),

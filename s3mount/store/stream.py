@@ -13,6 +13,8 @@ from s3mount.store.curl_handle import CurlFailure, CurlOptions, Transfer, parse_
 
 PIECE = 512 * 1024
 """Bytes of a body that are taken at once: beyond this it no longer gets cheaper."""
+TURN = 1024 * 1024
+"""Bytes after which another connection has its turn."""
 HEAD_PIECE = 16 * 1024
 """Bytes of which the head of a reply is a part; what follows it is copied once."""
 HEAD_MOST = 256 * 1024
@@ -100,7 +102,9 @@ class Stream:
             raise Broken(pycurl.E_SEND_ERROR, f"{sent} of {len(request)} bytes could be sent")
 
     def receive(self, scratch: memoryview, now: float) -> bool:
-        """Take what is there, a piece at the most, and hand it on.
+        """Take what is there, and what comes meanwhile, and hand it on.
+
+        To look once more costs a tenth of what waiting for the socket again does.
 
         Args:
             scratch: where the socket is read to, `PIECE` bytes. What came is copied from there, while it is in the
@@ -116,20 +120,30 @@ class Stream:
             Broken: the reply broke off.
             Exception: what the transfer raised.
         """
-        left = self._left
+        taken = 0
+        while taken < TURN:
+            data = self._take(scratch)
+            if data is None:
+                return False
+            self.moved_at = now
+            taken += len(data)
+            left = self._left
+            if self._take_head(data) if left is None else self._hand_on(data, left):
+                return True
+        return False
+
+    def _take(self, scratch: memoryview) -> bytes | None:
+        """The next piece; None when there is none yet."""
+        size = HEAD_PIECE if self._left is None else min(PIECE, self._left)
         try:
-            count = self.easy.recv_into(scratch, HEAD_PIECE if left is None else min(PIECE, left))
+            count = self.easy.recv_into(scratch, size)
         except BlockingIOError:
-            return False
+            return None
         except pycurl.error as error:
             raise self._broken(error) from error
         if not count:
             raise self._ended_early()
-        self.moved_at = now
-        data = bytes(scratch[:count])
-        if left is None:
-            return self._take_head(data)
-        return self._hand_on(data, left)
+        return bytes(scratch[:count])
 
     def _take_head(self, data: bytes) -> bool:
         self._head += data
