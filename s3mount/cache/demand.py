@@ -5,7 +5,6 @@ hint: a number that is lost or stale costs a moment of the line and nothing else
 call; the number is 8 aligned bytes, stored and loaded at once.
 """
 
-import ctypes
 import logging
 import math
 import mmap
@@ -35,7 +34,7 @@ class Demand:
         except OSError as error:
             log.info("readers are not told to other processes: %s", error)
             self._map = mmap.mmap(-1, mmap.PAGESIZE)
-        self._noted = ctypes.c_uint64.from_buffer(self._map)
+        self._noted = memoryview(self._map).cast("Q")
         self._next = 0
 
     def note(self) -> None:
@@ -43,11 +42,11 @@ class Demand:
         now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         if now >= self._next:
             self._next = now + GRAIN_NS
-            self._noted.value = now
+            self._noted[0] = now
 
     def seconds_since(self) -> float:
         """Seconds since a reader of any process waited; infinite when none did since the machine started."""
-        noted = self._noted.value
+        noted = self._noted[0]
         now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         # A number from before the machine started may lie ahead of the clock.
         return (now - noted) / 1e9 if 0 < noted <= now else math.inf

@@ -4,7 +4,6 @@ What is fetched, and how it is written, is decided in `bulk/download.py`; this f
 run and turns its end into an exit status.
 """
 
-import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -219,6 +218,8 @@ def _options(said: Said, source: "Source", wish: Wish) -> Iterator[MountOptions]
     if not wish.no_cache:
         yield options
         return
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="s3mount-") as empty:
         yield replace(options, cache_dir=Path(empty))
 

@@ -5,7 +5,6 @@ file is opened again when logrotate has moved it.
 """
 
 import logging
-import logging.handlers
 import os
 import sys
 from pathlib import Path
@@ -24,8 +23,10 @@ def set_up(*, level: str, file: Path | None, foreground: bool) -> None:
 
 def _handler(file: Path | None, *, foreground: bool) -> logging.Handler:
     if file:
+        from logging.handlers import WatchedFileHandler
+
         try:
-            handler: logging.Handler = logging.handlers.WatchedFileHandler(file)
+            handler: logging.Handler = WatchedFileHandler(file)
         except OSError as error:
             raise ConfigError(
                 f"--log-file {file}: {error.strerror}", hint="name a file that you may write"
@@ -41,7 +42,9 @@ def _handler(file: Path | None, *, foreground: bool) -> logging.Handler:
         )
         return handler
     if SYSTEM_LOG.exists():
-        handler = logging.handlers.SysLogHandler(str(SYSTEM_LOG))
+        from logging.handlers import SysLogHandler
+
+        handler = SysLogHandler(str(SYSTEM_LOG))
         handler.setFormatter(logging.Formatter("s3mount[%(process)d]: %(levelname)s %(message)s"))
         return handler
     return logging.NullHandler()

@@ -7,7 +7,6 @@ result is unknown here. Plain functions; only `read_layers` and `disk_size` touc
 """
 
 import os
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -142,6 +141,8 @@ def config_files(asked: Path | None, environment: Environment) -> list[Path]:
 
 def read_layers(path: Path, bucket: str) -> list[Layer]:
     """Read one TOML file."""
+    import tomllib  # most machines have none
+
     try:
         document = tomllib.loads(path.read_bytes().decode())
     except OSError as error:

@@ -5,7 +5,6 @@ The wheels of pycurl carry their own OpenSSL, whose built-in path exists on few 
 
 import importlib.util
 import os
-import ssl
 
 from s3mount.errors import ConfigError
 
@@ -35,11 +34,17 @@ def ca_bundle_path(configured: str) -> str:
                 hint="check --ca-bundle, AWS_CA_BUNDLE and ca_bundle in the AWS config file",
             )
         return path
-    places = (ssl.get_default_verify_paths().cafile, *_SYSTEM_BUNDLES)
-    for place in places:
+    for place in (os.environ.get("SSL_CERT_FILE"), *_SYSTEM_BUNDLES):
         if place and os.path.exists(place):
             return place
-    return _packaged_bundle()
+    return _bundle_of_python() or _packaged_bundle()
+
+
+def _bundle_of_python() -> str:
+    """Where Python's own OpenSSL looks; empty when nothing is there."""
+    import ssl  # loading it takes longer than all of the above
+
+    return ssl.get_default_verify_paths().cafile or ""
 
 
 def _packaged_bundle() -> str:

@@ -8,11 +8,12 @@ what a transfer raises is kept until `outcome`.
 import math
 import os
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import pycurl
 
-from s3mount.store.bodies import Body, Reader
+if TYPE_CHECKING:
+    from s3mount.store.bodies import Body, Reader
 
 _RECEIVE_BUFFER = 512 * 1024
 """Bytes: beyond this a socket read no longer gets cheaper, far beyond it the buffer falls out of the CPU's cache."""
@@ -67,7 +68,7 @@ class Transfer(Protocol):
     header_lines: list[str]
 
     method: str
-    payload: Body | None
+    payload: "Body | None"
     rewinds: bool
     quiet_time: float
     expected: int

@@ -7,15 +7,17 @@ hands itself to ``settle``, which decides whether it is over.
 import base64
 import binascii
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from s3mount.errors import BadBody, ObjectChanged, StoreError, UnexpectedReply, as_store_error
-from s3mount.store.bodies import Body
 from s3mount.store.curl_handle import CurlFailure
 from s3mount.store.interface import Get, Head, ListPage, Receiver, Request
 from s3mount.store.listing_xml import parse_page, plain_etag
 from s3mount.store.s3_errors import error_of_curl, error_of_reply
 from s3mount.store.signing import AccessKey
+
+if TYPE_CHECKING:
+    from s3mount.store.bodies import Body
 
 _OK = 200
 _PARTIAL = 206
@@ -43,12 +45,13 @@ class Exchange:
     """
 
     method: str = "GET"
-    payload: Body | None = None
+    payload: "Body | None" = None
     rewinds: bool = False
     quiet_time: float = 0.0
     expected: int = 0
     counter = "requests.get"
     listing = False
+    writes = False
     limit = _ERROR_BODY_LIMIT
 
     def __init__(self, request: Request, receiver: Receiver, settle: Settle) -> None:

@@ -9,12 +9,14 @@ called from other threads.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from s3mount.errors import StoreError
 from s3mount.metrics import Counters
 from s3mount.store.user_metadata import metadata_in
-from s3mount.store.writing import Answer, Metadata, Write
+
+if TYPE_CHECKING:  # who only reads does not load it
+    from s3mount.store.writing import Answer, Metadata, Write
 
 MOST_ENTRIES = 1000
 """Keys and common prefixes in a page: the most that S3 gives."""
@@ -81,7 +83,7 @@ class Head(NamedTuple):
     headers: Mapping[str, str] = MappingProxyType({})
 
     @property
-    def metadata(self) -> Metadata:
+    def metadata(self) -> "Metadata":
         """The user's, by name; read when it is asked for, which most readers never do."""
         return metadata_in(self.headers)
 
@@ -120,7 +122,7 @@ class ListPage:
     max_age: float = 0.0
 
 
-Request = Get | ListPage | Write
+Request: TypeAlias = "Get | ListPage | Write"
 
 
 def key_of(request: Request) -> str:
@@ -146,7 +148,7 @@ class Receiver(Protocol):
     def page(self, page: Page) -> None:
         """The page of a listing."""
 
-    def answer(self, answer: Answer) -> None:
+    def answer(self, answer: "Answer") -> None:
         """What a write has come to, or what a Look has seen."""
 
     def done(self, error: StoreError | None) -> None:

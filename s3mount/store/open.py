@@ -4,18 +4,18 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from s3mount.config import MountOptions
 from s3mount.errors import ConfigError
-from s3mount.store import snapshots
 from s3mount.store.credentials import Credentials
-from s3mount.store.directory import DirectoryStore
 from s3mount.store.endpoint import EXPRESS_SUFFIX
 from s3mount.store.interface import Store, StoreSettings
 from s3mount.store.s3 import S3Store
-from s3mount.store.snapshot import SnapshotStore
+
+if TYPE_CHECKING:
+    from s3mount.store.snapshot import SnapshotStore
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}")
 """Wider than today's rules of S3: old buckets and other servers have capitals, underscores and up to 255 letters."""
@@ -98,11 +98,13 @@ def open_store(
     if source.kind == "file":
         if not os.path.isdir(source.bucket_or_dir):
             raise _no_directory(source.bucket_or_dir)
+        from s3mount.store.directory import DirectoryStore
+
         return DirectoryStore(Path(source.bucket_or_dir))
     return S3Store(source.bucket_or_dir, settings, credentials)
 
 
-def open_snapshot_store(name: str, settings: StoreSettings, cache_dir: Path) -> SnapshotStore:
+def open_snapshot_store(name: str, settings: StoreSettings, cache_dir: Path) -> "SnapshotStore":
     """The store that a snapshot shows; the one that it was made of is opened when bytes are needed.
 
     Args:
@@ -114,6 +116,9 @@ def open_snapshot_store(name: str, settings: StoreSettings, cache_dir: Path) -> 
         ConfigError: there is no such snapshot.
         BadManifest: it is damaged.
     """
+    from s3mount.store import snapshots
+    from s3mount.store.snapshot import SnapshotStore
+
     manifest = snapshots.open_snapshot(cache_dir, name)
     return SnapshotStore(manifest, lambda: _open_recorded(manifest.facts, settings))
 
@@ -177,7 +182,9 @@ def _no_directory(path: str) -> ConfigError:
 
 def _snapshot_source(text: str) -> Source:
     name, _, prefix = text.removeprefix(_SNAPSHOT).partition("/")
-    snapshots.check_name(name)
+    from s3mount.store.snapshots import check_name
+
+    check_name(name)
     return Source("snapshot", name, prefix if not prefix or prefix.endswith("/") else prefix + "/")
 
 

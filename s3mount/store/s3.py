@@ -7,6 +7,7 @@ not know the header that asks for restore status.
 
 import time
 from collections import deque
+from typing import TYPE_CHECKING, cast
 
 from s3mount.errors import ConfigError, NotFound, StoreError, UnexpectedReply
 from s3mount.metrics import Counters
@@ -16,10 +17,13 @@ from s3mount.store.curl_handle import CurlOptions
 from s3mount.store.endpoint import EndpointResolver
 from s3mount.store.exchange import Exchange, GetExchange, ListExchange
 from s3mount.store.interface import Get, ListPage, Receiver, Request, StoreSettings
+from s3mount.store.manners import Manners
 from s3mount.store.s3_errors import means_bad_credentials, region_named
 from s3mount.store.s3_request import PAYER, headers_of, target_of
 from s3mount.store.signing import Signer
-from s3mount.store.write_exchange import Manners, WriteExchange
+
+if TYPE_CHECKING:  # who only reads does not load it
+    from s3mount.store.write_exchange import WriteExchange
 
 _MOVED_STATUSES = frozenset({301, 302, 307, 308, 400, 403})
 """With these S3 and its imitations answer a request that was signed for, or sent to, another region."""
@@ -96,6 +100,8 @@ class S3Store:
         elif isinstance(request, ListPage):
             exchange = ListExchange(request, receiver, self._settle)
         else:
+            from s3mount.store.write_exchange import WriteExchange
+
             exchange = WriteExchange(request, receiver, self._settle, self._manners)
         self._exchanges[id(receiver)] = exchange
         self._send(exchange)
@@ -143,8 +149,8 @@ class S3Store:
             self._loop.submit(exchange)
 
     def _sign(self, exchange: Exchange) -> None:
-        if isinstance(exchange, WriteExchange):
-            self._sign_write(exchange)
+        if exchange.writes:
+            self._sign_write(cast("WriteExchange", exchange))
             return
         endpoint = self.endpoint
         path, query = target_of(exchange.request)
@@ -169,7 +175,7 @@ class S3Store:
             endpoint.host, path, query, headers, access, second
         )
 
-    def _sign_write(self, exchange: WriteExchange) -> None:
+    def _sign_write(self, exchange: "WriteExchange") -> None:
         endpoint = self.endpoint
         spelled, payload = exchange.spelled(
             self._bucket, secure=endpoint.origin.startswith("https:")
@@ -240,8 +246,8 @@ class S3Store:
 
     def _goes_plainer(self, exchange: Exchange, error: StoreError) -> bool:
         """Whether the server may have refused a header that can be left out."""
-        if isinstance(exchange, WriteExchange):
-            return exchange.goes_on(error)
+        if exchange.writes:
+            return cast("WriteExchange", exchange).goes_on(error)
         if not exchange.asked_restore_status or exchange.plainer:
             return False
         if exchange.status not in _HEADER_REFUSED_STATUSES or type(error) is not UnexpectedReply:

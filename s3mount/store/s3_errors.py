@@ -4,7 +4,6 @@ Plain and total: any status, any headers, any bytes give an error that says what
 something, what. Codes are those of the S3 API reference ("Error responses") and of its imitations.
 """
 
-import html
 import re
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -135,10 +134,12 @@ class ErrorBody(NamedTuple):
 
 def parse_error_body(body: bytes) -> ErrorBody:
     """The fields that can be found, in any bytes: error pages of proxies are no XML."""
+    from html import unescape  # nearly nobody needs its tables
+
     fields = {}
     for name in ("Code", "Message", "Region", "RequestId"):
         found = re.search(rb"<%s>([^<]{0,2000})</%s>" % (name.encode(), name.encode()), body)
-        fields[name] = html.unescape(found[1].decode(errors="replace")) if found else ""
+        fields[name] = unescape(found[1].decode(errors="replace")) if found else ""
     return ErrorBody(fields["Code"], fields["Message"], fields["Region"], fields["RequestId"])
 
 

@@ -7,13 +7,16 @@ is cached can be read without a network and without credentials.
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from s3mount.errors import AccessDenied, NotFound, ObjectChanged, StoreError, UnexpectedReply
 from s3mount.metrics import Counters
 from s3mount.store.interface import Get, Head, ListPage, Page, Receiver, Request, Store
 from s3mount.store.late import LateStore
 from s3mount.store.manifest import BadManifest, Manifest
-from s3mount.store.writing import Answer, Write
+
+if TYPE_CHECKING:
+    from s3mount.store.writing import Answer, Write
 
 
 class SnapshotStore:
@@ -161,7 +164,7 @@ class _PinnedGet:
     def page(self, page: Page) -> None:
         """Bytes have none."""
 
-    def answer(self, answer: Answer) -> None:
+    def answer(self, answer: "Answer") -> None:
         """Nor this."""
 
     def done(self, error: StoreError | None) -> None:

@@ -3,15 +3,17 @@
 import base64
 import binascii
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from s3mount.store.writing import Metadata
+if TYPE_CHECKING:
+    from s3mount.store.writing import Metadata
 
 META = "x-amz-meta-"
 _WORD_BEGIN = "=?UTF-8?B?"
 _WORD_END = "?="
 
 
-def metadata_in(headers: Mapping[str, str]) -> Metadata:
+def metadata_in(headers: Mapping[str, str]) -> "Metadata":
     """The metadata that a reply tells.
 
     Args:

@@ -11,6 +11,7 @@ from s3mount.store.bodies import Body, Digests, digests_of
 from s3mount.store.curl_handle import CurlFailure
 from s3mount.store.exchange import Exchange, Settle
 from s3mount.store.interface import Receiver
+from s3mount.store.manners import Manners
 from s3mount.store.s3_errors import error_of_reply
 from s3mount.store.signing import EMPTY_PAYLOAD, UNSIGNED_PAYLOAD
 from s3mount.store.write_reply import answer_of, holds_error
@@ -37,25 +38,11 @@ _QUIET_TIME = 600.0
 """Seconds without a byte that a copy, or the end of an upload, may take: the server works on gigabytes meanwhile."""
 
 
-class Manners:
-    """How one server takes writes, as far as is known; shared by all writes of a store.
-
-    Attributes:
-        takes_checksums: False once it has refused one and then taken the same write without it.
-        takes_condition: whether it is known to heed ``If-None-Match``.
-    """
-
-    __slots__ = ("takes_checksums", "takes_condition")
-
-    def __init__(self, *, takes_condition: bool) -> None:
-        self.takes_checksums = True
-        self.takes_condition = takes_condition
-
-
 class WriteExchange(Exchange):
     """A write: the reply is kept and read at its end."""
 
     counter = "requests.write"
+    writes = True
 
     def __init__(
         self, request: Write, receiver: Receiver, settle: Settle, manners: Manners

@@ -10,18 +10,19 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from s3mount.errors import CredentialsExpired, StoreError, UnexpectedReply
 from s3mount.metrics import Counters, Incident
 from s3mount.store.interface import Get, ListPage, Page, Store
-from s3mount.store.writing import Answer, Write
 from s3mount.transfer.bandwidth import Meter
 from s3mount.transfer.flight import Cancelled, Flight, Sink, Urgency
 from s3mount.transfer.own_thread import OwnThread
 from s3mount.transfer.queue import RequestQueue, Shares
 from s3mount.transfer.retry import RetryPolicy, next_delay
-from s3mount.transfer.writes import WriteFlight
+
+if TYPE_CHECKING:  # who only reads does not load it
+    from s3mount.store.writing import Answer, Write
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +115,7 @@ class Engine(OwnThread):
         return flight
 
     def send(
-        self, request: Write, deliver: Callable[[Answer | StoreError], None], urgency: Urgency
+        self, request: "Write", deliver: "Callable[[Answer | StoreError], None]", urgency: Urgency
     ) -> Flight:
         """Write, or look at an object.
 
@@ -123,6 +124,8 @@ class Engine(OwnThread):
             deliver: called once, on the engine's thread; must not raise.
             urgency: who wants it.
         """
+        from s3mount.transfer.writes import WriteFlight
+
         flight = WriteFlight(request, urgency, on_end=self._ended, deliver=deliver)
         self._post(lambda: self._add(flight))
         return flight

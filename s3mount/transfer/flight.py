@@ -4,11 +4,13 @@ import enum
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from s3mount.errors import StoreError, as_store_error
 from s3mount.store.interface import Get, Head, ListPage, Page, Request
-from s3mount.store.writing import Answer
+
+if TYPE_CHECKING:
+    from s3mount.store.writing import Answer
 
 
 class Urgency(enum.IntEnum):
@@ -143,7 +145,7 @@ class Flight:
         else:
             self.deliver_page = None
 
-    def answer(self, answer: Answer) -> None:
+    def answer(self, answer: "Answer") -> None:
         """Only who writes is answered; see `writes.WriteFlight`."""
         raise NotImplementedError
 

@@ -38,12 +38,13 @@ from s3mount.store.directory_draft import ATTRIBUTE
 from s3mount.store.interface import ListPage
 from s3mount.store.manifest import Manifest
 from s3mount.store.manifest_writer import ManifestWriter
+from s3mount.store.manners import Manners
 from s3mount.store.memory import MemoryStore
 from s3mount.store.signing import EMPTY_PAYLOAD, UNSIGNED_PAYLOAD, AccessKey, Signer
 from s3mount.store.snapshot import SnapshotStore
 from s3mount.store.stored_listings import file_name, forget_covering
 from s3mount.store.user_metadata import decode_value, encode_value
-from s3mount.store.write_exchange import Manners, WriteExchange
+from s3mount.store.write_exchange import WriteExchange
 from s3mount.store.write_reply import answer_of, holds_error, time_ns
 from s3mount.store.write_spelling import complete_xml, described, spell
 from s3mount.store.writing import (
