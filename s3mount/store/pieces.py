@@ -19,15 +19,27 @@ DEAR = 0.8e-9
 memory that the host has to give 0.8 to 2."""
 FOR_A_WHILE = 32 * 1024 * 1024
 """Bytes that are written in short calls before a long one is tried again: it costs at the most a millisecond more."""
+WORTH_IT = 0.75
+"""What a byte in a short call may cost of what it did in the long one: where memory is cold it is a half, or less."""
+FOR_LONG = 512 * 1024 * 1024
+"""Bytes that are written in long calls, dear or not, where short ones gave nothing."""
 PIECES_MAX = 1024
 """Pieces that the kernel takes in one call (IOV_MAX)."""
 
 
 class Strides:
-    """How long the next call may be, from what the last long one cost. Threads may share one: a lost count is none."""
+    """How long the next call may be, from what calls cost lately. Threads may share one: a lost count is none.
+
+    A dear long call is followed by a spell of short ones. Where those turn out to be hardly cheaper, the machine is
+    slow and its memory is not to blame: then calls are long for much longer.
+    """
 
     def __init__(self) -> None:
         self._short_for = 0
+        self._long_for = 0
+        self._dear = 0.0
+        self._spent = 0.0
+        self._spent_on = 0
 
     def next(self) -> int:
         """Bytes from which on a call is to be made, less than twice as many."""
@@ -35,7 +47,7 @@ class Strides:
 
     def is_telling(self, size: int) -> bool:
         """Whether the cost of a call of so many bytes says anything."""
-        return size >= LONG // 2
+        return size >= (SHORT if self._short_for > 0 else LONG // 2)
 
     def note(self, size: int, seconds: float) -> None:
         """A call was made.
@@ -44,10 +56,24 @@ class Strides:
             size: its bytes.
             seconds: of processor time; of no meaning unless `is_telling`.
         """
-        if self.is_telling(size) and seconds > size * DEAR:
+        is_telling = self.is_telling(size)
+        if self._short_for > 0:
+            self._note_short(size, seconds if is_telling else None)
+            return
+        self._long_for -= size
+        if is_telling and self._long_for <= 0 and seconds > size * DEAR:
             self._short_for = FOR_A_WHILE
-        elif self._short_for > 0:
-            self._short_for -= size
+            self._dear = seconds / size
+            self._spent = 0.0
+            self._spent_on = 0
+
+    def _note_short(self, size: int, seconds: float | None) -> None:
+        self._short_for -= size
+        if seconds is not None:
+            self._spent += seconds
+            self._spent_on += size
+        if self._short_for <= 0 and self._spent > self._spent_on * self._dear * WORTH_IT:
+            self._long_for = FOR_LONG
 
 
 _strides = Strides()

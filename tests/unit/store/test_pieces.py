@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3mount.store.pieces import DEAR, FOR_A_WHILE, LONG, PIECES_MAX, SHORT, Strides, write_at
+from s3mount.store.pieces import (
+    DEAR,
+    FOR_A_WHILE,
+    FOR_LONG,
+    LONG,
+    PIECES_MAX,
+    SHORT,
+    Strides,
+    write_at,
+)
 
 SIZES = st.lists(
     st.one_of(st.integers(0, 100), st.integers(0, 3 * SHORT), st.just(SHORT)), max_size=8
@@ -96,25 +105,52 @@ def test_a_disk_that_refuses_is_told():
         write_at(full.fileno(), [b"x"], 0)
 
 
-@given(st.lists(st.tuples(st.integers(1, LONG), st.floats(0, 4 * DEAR)), max_size=40))
-def test_calls_are_short_for_a_while_after_a_dear_one(calls):
+@given(st.lists(st.tuples(st.integers(1, LONG), st.floats(0, DEAR)), max_size=40))
+def test_calls_are_long_while_none_is_dear(calls):
     strides = Strides()
-    cheap_since = FOR_A_WHILE
     for size, cost in calls:
-        assert strides.next() == (SHORT if cheap_since < FOR_A_WHILE else LONG)
-        seconds = size * cost
-        strides.note(size, seconds)
-        is_dear = size >= LONG // 2 and seconds > size * DEAR
-        cheap_since = 0 if is_dear else cheap_since + size
+        strides.note(size, size * cost)
+        assert strides.next() == LONG
+
+
+def dear(strides):
+    strides.note(LONG, 10 * LONG * DEAR)
+
+
+def spell(strides, cost):
+    """Calls that are short for a while, at so much a byte."""
+    for _ in range(FOR_A_WHILE // SHORT):
+        assert strides.next() == SHORT
+        strides.note(SHORT, SHORT * cost)
+    assert strides.next() == LONG
 
 
 def test_a_long_call_is_tried_again_after_a_while():
     strides = Strides()
-    strides.note(LONG, 10 * LONG * DEAR)
-    for _ in range(FOR_A_WHILE // SHORT):
-        assert strides.next() == SHORT
-        strides.note(SHORT, 0.0)
+    for _ in range(3):
+        dear(strides)
+        spell(strides, 4 * DEAR)
+
+
+def test_where_short_calls_are_as_dear_they_are_long_for_longer():
+    strides = Strides()
+    dear(strides)
+    spell(strides, 8 * DEAR)
+    for _ in range(FOR_LONG // LONG):
+        assert strides.next() == LONG
+        dear(strides)
+    spell(strides, 8 * DEAR)
+
+
+def test_bytes_that_tell_nothing_are_not_held_against_short_calls():
+    """A call of a few bytes costs what a call costs."""
+    strides = Strides()
+    dear(strides)
+    for _ in range(FOR_A_WHILE // 1024):
+        strides.note(1024, 1.0)
     assert strides.next() == LONG
+    dear(strides)
+    assert strides.next() == SHORT
 
 
 def test_what_a_long_call_costs_is_measured(monkeypatch):
