@@ -121,8 +121,8 @@ class Streamed:
 
     @property
     def next_size(self) -> int:
-        """Bytes of the part that is sent next, 0 when there is none."""
-        return self._parts[0].stop - self._parts[0].start if self._parts else 0
+        """Bytes that the part that is sent next has in memory, 0 when there is none."""
+        return _held(*self._parts[0]) if self._parts else 0
 
     def send(self) -> None:
         """Send GETs, as many as may be under way."""
@@ -162,14 +162,13 @@ class Streamed:
                 self._write(self._file, pieces, start)
             except Exception as error:
                 self._fail(error)
-        self._roads.room.give(count)
 
     def part_over(self, part: "_Part", error: StoreError | None) -> None:
         """A GET has ended, and told of all its bytes."""
         del self._flights[part]
         if error is not None:
             self._fail(error)
-        self._roads.room.give(part.left)
+        self._roads.room.give(part.held)
         self.send()
         self._end_if_done()
 
@@ -210,15 +209,15 @@ class _Part:
     """The sink of one GET of several.
 
     Attributes:
-        left: bytes that room is taken for and that have not been handed on.
+        held: bytes that room is taken for.
     """
 
-    __slots__ = ("_at", "_count", "_owner", "_pieces", "left")
+    __slots__ = ("_at", "_count", "_owner", "_pieces", "held")
 
     def __init__(self, owner: Streamed, start: int, stop: int) -> None:
         self._owner = owner
         self._at = start
-        self.left = stop - start
+        self.held = _held(start, stop)
         self._pieces: list[bytes] = []
         self._count = 0
 
@@ -247,8 +246,12 @@ class _Part:
         pieces, count, start = self._pieces, self._count, self._at
         self._pieces, self._count = [], 0
         self._at += count
-        self.left -= count
         self._owner.put(pieces, start, count)
+
+
+def _held(start: int, stop: int) -> int:
+    """Bytes of a part that are in memory at once: more are written when they come."""
+    return min(stop - start, GATHER)
 
 
 def committed(file: PartFile) -> Exception | None:

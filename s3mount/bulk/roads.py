@@ -50,7 +50,7 @@ class Sender(Protocol):
 
 
 class Room:
-    """Bytes that may be on their way between the store and the disk.
+    """Bytes that may be in memory between the store and the disk.
 
     Args:
         limit: bytes; one part alone may be more.

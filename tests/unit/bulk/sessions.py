@@ -23,7 +23,7 @@ def session_over(store, root, *, limits=ROOMY, jobs=16, prefix="", max_bandwidth
     """What `session.opened` makes, over ``store`` and with a cache in ``root``."""
     with ExitStack() as stack:
         writer = Worker("writer")
-        cache = Cache(root, limits, counters=Counters(), run=writer.submit)
+        cache = Cache(root, limits, counters=Counters())
         stack.callback(cache.close)
         stack.enter_context(writer)
         books = Chore("books", 0.1, lambda: cache.maintain(now()), cache.attention.is_set)

@@ -8,12 +8,12 @@ from contextlib import closing
 
 import pytest
 
-from s3mount.bulk import target as target_module
+from s3mount.bulk import receiving as receiving_module
 from s3mount.bulk.download import download_objects
 from s3mount.bulk.keys import Unplaceable
 from s3mount.bulk.ledger import Ledger
 from s3mount.bulk.outcome import Ending
-from s3mount.bulk.receiving import Damaged
+from s3mount.bulk.receiving import GATHER, Damaged
 from s3mount.bulk.saving import MIB, PART
 from s3mount.bulk.selection import Selection
 from s3mount.bulk.wanted import Collision, DiskFull
@@ -334,32 +334,36 @@ def test_who_leaves_early_leaves_nothing_behind(store, session, root, size):
 
 
 def test_few_bytes_wait_in_memory(store, tmp_path, root, monkeypatch):
-    """The disk is slow, so bytes would pile up: no more are asked for than fit."""
+    """A part holds half a MiB at the most before that is written: no more parts are asked for than that allows."""
     for number in range(12):
         store.put(f"{number}", BIG[: 10 * MIB])
-    waiting = most = 0
-    real = target_module.write_at
-
-    def slow(descriptor, pieces, start):
-        time.sleep(0.001)
-        real(descriptor, pieces, start)
-        nonlocal waiting
-        waiting -= sum(map(len, pieces))
+    under_way = most = most_held = 0
 
     class Counting(FaultyStore):
         def submit(self, request, receiver):
-            nonlocal waiting, most
-            if isinstance(request, Get):
-                waiting += request.stop - request.start
-                most = max(most, waiting)
+            nonlocal under_way, most
+            under_way += isinstance(request, Get)
+            most = max(most, under_way)
             super().submit(request, receiver)
 
-    monkeypatch.setattr(target_module, "write_at", slow)
-    limits = Limits(1 << 30, 0, 24 * MIB)
-    with session_over(Counting(store), tmp_path / "cache", limits=limits) as session:
-        outcomes = fetch(session, root)
+    class Watched(receiving_module._Part):
+        def write(self, chunk):
+            nonlocal most_held
+            super().write(chunk)
+            most_held = max(most_held, self._count)
+
+        def finish(self):
+            nonlocal under_way
+            under_way -= 1
+            super().finish()
+
+    monkeypatch.setattr(receiving_module, "_Part", Watched)
+    limits = Limits(1 << 30, 0, 8 * MIB)
+    with session_over(Counting(store), tmp_path / "cache", limits=limits, jobs=64) as session:
+        outcomes = fetch(session, root, jobs=64)
     assert set(endings(outcomes).values()) == {Ending.FETCHED}
-    assert most <= 24 * MIB
+    assert most == 8 * MIB // GATHER
+    assert most_held < GATHER
     assert all(body == BIG[: 10 * MIB] for body in files(root).values())
 
 
