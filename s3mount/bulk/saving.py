@@ -29,7 +29,7 @@ LIMITED_PART = 1 * MIB
 PARTS_EACH = 16
 """GETs of one large object at once: that many fill any link."""
 SMALL = 256 * 1024
-"""Bytes of objects that are gathered whole and written at once, without another thread."""
+"""Bytes of objects that are gathered whole and written in one go."""
 TRIES_WHEN_DAMAGED = 3
 STOP_SECONDS = 30.0
 """How long the disk may take for its last write when a run is broken off."""

@@ -51,7 +51,7 @@ class CurlLoop:
         self._closed = False
         self._streams = Streams(
             self._multi,
-            self._epoll,
+            self._watch_for,
             options,
             on_socket=self._count_connection,
             over=self._tell,
@@ -190,6 +190,9 @@ class CurlLoop:
         if self._watched.get(fd) == mask:
             return
         self._watched[fd] = mask
+        self._watch_for(fd, mask)
+
+    def _watch_for(self, fd: int, mask: int) -> None:
         try:
             self._epoll.modify(fd, mask)
         except FileNotFoundError:

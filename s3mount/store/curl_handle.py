@@ -24,6 +24,9 @@ _OWN_METHODS = frozenset({"GET", "HEAD", "PUT"})
 """Those that libcurl sends by itself; the others are named to it."""
 
 
+USER_AGENT = "s3mount"
+
+
 class CurlFailure(NamedTuple):
     """Why libcurl gave up on a transfer.
 
@@ -124,21 +127,17 @@ class CurlHandle:
 
     def set_up(self, options: CurlOptions, on_socket: Callable[[int, int], int]) -> None:
         """Set what all transfers share; ``on_socket`` is called for every socket that is opened."""
+        set_up_connection(self.easy, options, on_socket)
         setopt: Any = self.easy.setopt
-        setopt(pycurl.NOSIGNAL, 1)
         setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
         setopt(pycurl.PATH_AS_IS, 1)
-        setopt(pycurl.TCP_NODELAY, 1)
-        setopt(pycurl.TCP_KEEPALIVE, 1)
         setopt(pycurl.BUFFERSIZE, _RECEIVE_BUFFER)
         setopt(pycurl.UPLOAD_BUFFERSIZE, _SEND_BUFFER)
-        setopt(pycurl.CONNECTTIMEOUT_MS, math.ceil(options.connect_timeout * 1000))
         # libcurl takes the mean of some five seconds: a stall after fast bytes is noticed that much later.
         setopt(pycurl.LOW_SPEED_LIMIT, 1)
         self._stall_time = max(1, math.ceil(options.stall_timeout))
         setopt(pycurl.LOW_SPEED_TIME, self._stall_time)
-        setopt(pycurl.USERAGENT, "s3mount")
-        setopt(pycurl.SOCKOPTFUNCTION, on_socket)
+        setopt(pycurl.USERAGENT, USER_AGENT)
         setopt(pycurl.HEADERFUNCTION, self._lines.append)
         setopt(pycurl.WRITEFUNCTION, self._write)
         setopt(pycurl.READFUNCTION, self._read)
@@ -237,6 +236,18 @@ class CurlHandle:
             except BaseException as error:
                 return error
         return failure
+
+
+def set_up_connection(
+    easy: pycurl.Curl, options: CurlOptions, on_socket: Callable[[int, int], int]
+) -> None:
+    """Set how a handle connects; ``on_socket`` is called for every socket that is opened."""
+    setopt: Any = easy.setopt
+    setopt(pycurl.NOSIGNAL, 1)
+    setopt(pycurl.TCP_NODELAY, 1)
+    setopt(pycurl.TCP_KEEPALIVE, 1)
+    setopt(pycurl.CONNECTTIMEOUT_MS, math.ceil(options.connect_timeout * 1000))
+    setopt(pycurl.SOCKOPTFUNCTION, on_socket)
 
 
 def parse_head(lines: list[bytes]) -> tuple[int, dict[str, str]]:

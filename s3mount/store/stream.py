@@ -5,11 +5,18 @@ libcurl hands a body over in pieces of 16 KiB, and each is a turn of the interpr
 a request without a body, and a reply whose length is told. Every other reply is left to libcurl.
 """
 
-from typing import Any
+from collections.abc import Callable
 
 import pycurl
 
-from s3mount.store.curl_handle import CurlFailure, CurlOptions, Transfer, parse_head
+from s3mount.store.curl_handle import (
+    USER_AGENT,
+    CurlFailure,
+    CurlOptions,
+    Transfer,
+    parse_head,
+    set_up_connection,
+)
 
 PIECE = 512 * 1024
 """Bytes of a body that are taken at once: beyond this it no longer gets cheaper."""
@@ -23,7 +30,6 @@ _END = b"\r\n\r\n"
 _FIRST_FINAL = 200
 _GOOD = frozenset({200, 206})
 _BODILESS = frozenset({204, 304})
-_CONNECTED = True
 
 
 class Unusual(Exception):
@@ -47,7 +53,7 @@ class Broken(Exception):
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
-        self.failure = CurlFailure(code, text, _CONNECTED)
+        self.failure = CurlFailure(code, text, connected=True)
 
 
 class Stream:
@@ -58,6 +64,7 @@ class Stream:
         origin: scheme, host and port.
         fd: the socket's number; -1 while it is being connected.
         transfer: None while the connection is idle, and once the transfer is cancelled.
+        request: of the transfer, as it is sent.
         moved_at: when bytes came, or it was sent, or it became idle; the clock of whoever calls.
         keeps: whether the server keeps the connection after the reply.
     """
@@ -71,6 +78,7 @@ class Stream:
         "keeps",
         "moved_at",
         "origin",
+        "request",
         "transfer",
     )
 
@@ -79,27 +87,30 @@ class Stream:
         self.origin = origin
         self.fd = -1
         self.transfer: Transfer | None = None
+        self.request = b""
         self.moved_at = 0.0
         self.keeps = True
         self._is_used = False
         self._head = b""
         self._left: int | None = None
 
-    def send(self, request: bytes, now: float) -> None:
-        """Send a request on a connection that stands.
+    def send(self, now: float) -> None:
+        """Send the request on a connection that stands.
 
         Raises:
+            Stale: it should be sent on another connection.
             Broken: it cannot be sent.
         """
         self.moved_at = now
         self._head = b""
         self._left = None
         try:
-            sent = self.easy.send(request)
+            sent = self.easy.send(self.request)
         except (pycurl.error, BlockingIOError) as error:
             raise self._broken(error) from error
-        if sent != len(request):
-            raise Broken(pycurl.E_SEND_ERROR, f"{sent} of {len(request)} bytes could be sent")
+        if sent != len(self.request):
+            text = f"{sent} of {len(self.request)} bytes could be sent"
+            raise Broken(pycurl.E_SEND_ERROR, text)
 
     def receive(self, scratch: memoryview, now: float) -> bool:
         """Take what is there, and what comes meanwhile, and hand it on.
@@ -188,22 +199,28 @@ class Stream:
             self.keeps = False
         return has_enough or not left
 
+    @property
+    def _is_stale(self) -> bool:
+        """Whether a failure now means that a kept connection was dead: nothing of a reply has come."""
+        return self._is_used and self._left is None and not self._head
+
     def _ended_early(self) -> Exception:
         if self._left is not None:
             text = f"the connection was closed with {self._left} bytes still to come"
             return Broken(pycurl.E_PARTIAL_FILE, text)
-        if self._is_used and not self._head:
+        if self._is_stale:
             return Stale()
         return Broken(pycurl.E_GOT_NOTHING, "the connection was closed without a reply")
 
     def _broken(self, error: Exception) -> Exception:
-        if self._is_used and self._left is None and not self._head:
+        if self._is_stale:
             return Stale()
-        code, text = error.args if isinstance(error, pycurl.error) else (pycurl.E_SEND_ERROR, error)
-        return Broken(int(code), str(text))
+        if isinstance(error, pycurl.error):
+            return Broken(*error.args)
+        return Broken(pycurl.E_SEND_ERROR, str(error))
 
 
-def connecting(origin: str, options: CurlOptions, on_socket: Any) -> Stream:  # noqa: ANN401
+def connecting(origin: str, options: CurlOptions, on_socket: Callable[[int, int], int]) -> Stream:
     """A handle that connects once it is added to a multi handle.
 
     Args:
@@ -212,14 +229,9 @@ def connecting(origin: str, options: CurlOptions, on_socket: Any) -> Stream:  # 
         on_socket: called for the socket that is opened.
     """
     easy = pycurl.Curl()
-    setopt: Any = easy.setopt
-    setopt(pycurl.URL, origin)
-    setopt(pycurl.CONNECT_ONLY, 1)
-    setopt(pycurl.NOSIGNAL, 1)
-    setopt(pycurl.TCP_NODELAY, 1)
-    setopt(pycurl.TCP_KEEPALIVE, 1)
-    setopt(pycurl.CONNECTTIMEOUT_MS, int(options.connect_timeout * 1000) + 1)
-    setopt(pycurl.SOCKOPTFUNCTION, on_socket)
+    set_up_connection(easy, options, on_socket)
+    easy.setopt(pycurl.URL, origin)
+    easy.setopt(pycurl.CONNECT_ONLY, 1)
     return Stream(easy, origin)
 
 
@@ -235,7 +247,7 @@ def spelled(transfer: Transfer) -> tuple[str, bytes] | None:
     lines = [
         f"GET {slash or '/'}{path} HTTP/1.1",
         f"Host: {host.removesuffix(':80')}",
-        "User-Agent: s3mount",
+        f"User-Agent: {USER_AGENT}",
         "Accept: */*",
         *transfer.header_lines,
     ]

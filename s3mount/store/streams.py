@@ -35,7 +35,7 @@ class Streams:
 
     Args:
         multi: connects.
-        epoll: watches.
+        watch: has a socket watched for so much, see ``select.epoll``.
         options: of the loop.
         on_socket: called for every socket that is opened.
         over: told of each end.
@@ -45,7 +45,7 @@ class Streams:
     def __init__(
         self,
         multi: pycurl.CurlMulti,
-        epoll: select.epoll,
+        watch: Callable[[int, int], None],
         options: CurlOptions,
         *,
         on_socket: Callable[[int, int], int],
@@ -53,7 +53,7 @@ class Streams:
         leave: Callable[[Transfer], None],
     ) -> None:
         self._multi = multi
-        self._epoll = epoll
+        self._watch = watch
         self._options = options
         self._on_socket = on_socket
         self._over = over
@@ -91,9 +91,10 @@ class Streams:
         if stream is None:
             stream = self._connect(origin)
         stream.transfer = transfer
+        stream.request = request
         self._active[id(transfer)] = stream
         if stream.fd >= 0:
-            self._send(stream, request, now)
+            self._send(stream, transfer, now)
         return True
 
     def cancel(self, transfer: Transfer) -> bool:
@@ -123,13 +124,8 @@ class Streams:
             return True
         stream.fd = fd = int(easy.getinfo(pycurl.ACTIVESOCKET))
         self._by_fd[fd] = stream
-        try:
-            self._epoll.modify(fd, select.EPOLLIN)
-        except FileNotFoundError:
-            self._epoll.register(fd, select.EPOLLIN)
-        spelling = spelled(transfer)
-        assert spelling is not None
-        self._send(stream, spelling[1], now)
+        self._watch(fd, select.EPOLLIN)
+        self._send(stream, transfer, now)
         return True
 
     def ready(self, fd: int, now: float) -> bool:
@@ -192,11 +188,9 @@ class Streams:
             self._drop(stream)
         return None
 
-    def _send(self, stream: Stream, request: bytes, now: float) -> None:
-        transfer = stream.transfer
-        assert transfer is not None
+    def _send(self, stream: Stream, transfer: Transfer, now: float) -> None:
         try:
-            stream.send(request, now)
+            stream.send(now)
         except Stale:
             self._again(stream, transfer, now)
         except Broken as error:
