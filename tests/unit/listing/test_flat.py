@@ -142,7 +142,8 @@ def test_a_walk_that_was_of_no_use_is_not_tried_again(store, catalog):
     assert not flat.has(names[3])
     assert flat.begin("t/", names[3])
     assert flat.has(names[3])
-    assert settles(lambda: catalog.peek(names[20]) is not None)
+    (walk,) = flat._flat
+    assert settles(lambda: walk.is_over)
     assert flat.has(names[20])
     catalog.forget("t/")
     assert not flat.has(names[21])  # too old by now
