@@ -15,6 +15,7 @@ from s3mount.bulk.wanted import Wanted
 from s3mount.cache.cache import ByteRange
 from s3mount.errors import BadBody, StoreError
 from s3mount.store.interface import Get, Head, ObjectMeta
+from s3mount.store.pipe import Drain, Pipe
 from s3mount.transfer.flight import Cancelled, Flight, Urgency
 
 GATHER = 512 * 1024
@@ -143,8 +144,12 @@ class Streamed:
 
     # What a part calls.
 
-    def told(self, head: Head) -> None:
-        """A reply begins; the first one makes the file."""
+    def told(self, head: Head) -> bool:
+        """A reply begins; the first one makes the file.
+
+        Returns:
+            Whether nobody wants to see the bytes on their way into it.
+        """
         self._version_id = head.version_id
         self._crc = head.crc32
         if self._file is None and self._error is None:
@@ -153,6 +158,7 @@ class Streamed:
                 self._file = self._roads.target.begin(self._wanted)
             except Exception as error:
                 self._fail(error)
+        return self._file is not None and self._crc is None
 
     def put(self, pieces: list[bytes], start: int, count: int) -> None:
         """Some bytes have come."""
@@ -160,6 +166,15 @@ class Streamed:
         if self._file is not None and self._error is None:
             try:
                 self._write(self._file, pieces, start)
+            except Exception as error:
+                self._fail(error)
+
+    def drain(self, pipe: Pipe, start: int, count: int) -> None:
+        """Some bytes have come in a pipe."""
+        self._fetched += count
+        if self._file is not None and self._error is None:
+            try:
+                self._file.drain(pipe, start)
             except Exception as error:
                 self._fail(error)
 
@@ -221,9 +236,9 @@ class _Part:
         self._pieces: list[bytes] = []
         self._count = 0
 
-    def head(self, head: Head) -> None:
+    def head(self, head: Head) -> Drain | None:
         """The version is confirmed; see `Sink.head`."""
-        self._owner.told(head)
+        return self._drain if self._owner.told(head) else None
 
     def write(self, chunk: bytes) -> None:
         """The next bytes; see `Sink.write`."""
@@ -241,6 +256,13 @@ class _Part:
     def fail(self, error: StoreError) -> None:
         """There will be no more bytes; see `Sink.fail`."""
         self._owner.part_over(self, error)
+
+    def _drain(self, pipe: Pipe, count: int) -> None:
+        if self._count:
+            self._hand_on()
+        start = self._at
+        self._at += count
+        self._owner.drain(pipe, start, count)
 
     def _hand_on(self) -> None:
         pieces, count, start = self._pieces, self._count, self._at

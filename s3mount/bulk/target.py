@@ -30,7 +30,8 @@ from s3mount.bulk.wanted import (
 )
 from s3mount.store.interface import Head
 from s3mount.store.nameless import NAMELESS, give_name
-from s3mount.store.pieces import write_at
+from s3mount.store.pieces import drain_at, write_at
+from s3mount.store.pipe import Pipe
 
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 NO_NAMELESS = frozenset(
@@ -283,6 +284,17 @@ class PartFile:
         """
         try:
             write_at(self._descriptor, pieces, start)
+        except OSError as error:
+            raise translated(error, self._wanted.path) from error
+
+    def drain(self, pipe: Pipe, start: int) -> None:
+        """Write all that a pipe holds.
+
+        Raises:
+            NotWritable: the disk is full, or fails.
+        """
+        try:
+            drain_at(self._descriptor, pipe, start)
         except OSError as error:
             raise translated(error, self._wanted.path) from error
 

@@ -14,6 +14,7 @@ import pycurl
 
 if TYPE_CHECKING:
     from s3mount.store.bodies import Body, Reader
+    from s3mount.store.pipe import Drain
 
 _RECEIVE_BUFFER = 512 * 1024
 """Bytes: beyond this a socket read no longer gets cheaper, far beyond it the buffer falls out of the CPU's cache."""
@@ -76,8 +77,12 @@ class Transfer(Protocol):
     quiet_time: float
     expected: int
 
-    def head(self, status: int, headers: dict[str, str]) -> None:
-        """Status and headers (names in lower case), once, before the first byte. May raise: then ``over`` follows."""
+    def head(self, status: int, headers: dict[str, str]) -> "Drain | None":
+        """Status and headers (names in lower case), once, before the first byte. May raise: then ``over`` follows.
+
+        Returns:
+            What takes bytes of the body out of a pipe. Those that come without one go to ``body`` all the same.
+        """
 
     def body(self, chunk: bytes) -> bool:
         """The next bytes, a piece of up to 512 KiB; True when no more are wanted."""

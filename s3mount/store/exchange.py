@@ -18,6 +18,7 @@ from s3mount.store.signing import AccessKey
 
 if TYPE_CHECKING:
     from s3mount.store.bodies import Body
+    from s3mount.store.pipe import Drain, Pipe
 
 _OK = 200
 _PARTIAL = 206
@@ -86,10 +87,11 @@ class Exchange:
         self._kept.clear()
         self._kept_size = 0
 
-    def head(self, status: int, headers: dict[str, str]) -> None:
+    def head(self, status: int, headers: dict[str, str]) -> "Drain | None":
         """Status and headers have come."""
         self.status = status
         self.headers = headers
+        return None
 
     def body(self, chunk: bytes) -> bool:
         """Keep bytes that no receiver is to see; True when there are too many."""
@@ -134,15 +136,25 @@ class GetExchange(Exchange):
         self.expected = request.stop - request.start
         self._plan: BodyPlan | None = None
         self._got = 0
+        self._drain: Drain | None = None
 
-    def head(self, status: int, headers: dict[str, str]) -> None:
+    def head(self, status: int, headers: dict[str, str]) -> "Drain | None":
         """Check a successful reply and tell the receiver."""
         self.status = status
         self.headers = headers
-        if status in {_OK, _PARTIAL}:
-            head, plan = check_get(self._get, status, headers)
-            self.receiver.head(head)
-            self._plan = plan
+        if status not in {_OK, _PARTIAL}:
+            return None
+        head, plan = check_get(self._get, status, headers)
+        self._drain = self.receiver.head(head)
+        self._plan = plan
+        # Of a body that is longer than what was asked for, the end is cut off; a pipe has no scissors.
+        return self._let_through if self._drain is not None and not plan.cut else None
+
+    def _let_through(self, pipe: "Pipe", count: int) -> None:
+        assert self._drain is not None
+        self.received += count
+        self._got += count
+        self._drain(pipe, count)
 
     def body(self, chunk: bytes) -> bool:
         """Hand bytes on, never more than were asked for."""

@@ -16,6 +16,7 @@ from s3mount.metrics import Counters
 from s3mount.store.user_metadata import metadata_in
 
 if TYPE_CHECKING:  # who only reads does not load it
+    from s3mount.store.pipe import Drain
     from s3mount.store.writing import Answer, Metadata, Write
 
 MOST_ENTRIES = 1000
@@ -135,12 +136,17 @@ class Receiver(Protocol):
 
     Order: for a Get ``head`` once, ``data`` any number of times, ``done`` once; for a ListPage ``page`` once, ``done``
     once; for all others ``answer`` once, ``done`` once. After an error only ``done``. The bytes of all ``data`` calls
-    are those of ``start`` to ``stop`` in order: the store has checked status, ETag and range before ``head``, and the
-    length before ``done(None)``.
+    (and of what ``head`` returned) are those of ``start`` to ``stop`` in order: the store has checked status, ETag and
+    range before ``head``, and the length before ``done(None)``.
     """
 
-    def head(self, head: Head) -> None:
-        """The reply is the version and the range that were asked for."""
+    def head(self, head: Head) -> "Drain | None":
+        """The reply is the version and the range that were asked for.
+
+        Returns:
+            What takes bytes out of a pipe instead of ``data``, where they are wanted in a file only. A store uses it
+            for as many of them as it likes.
+        """
 
     def data(self, chunk: bytes) -> None:
         """The next bytes."""

@@ -10,6 +10,8 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
+from s3mount.store.pipe import NoSplice, Pipe
+
 LONG = 512 * 1024
 """Bytes of a call."""
 SHORT = 32 * 1024
@@ -104,6 +106,32 @@ def write_at(
             batch, size = [], 0
     if size:
         _write(descriptor, batch, size, start, strides)
+
+
+def drain_at(descriptor: int, pipe: Pipe, start: int, strides: Strides = _strides) -> None:
+    """Write all that a pipe holds.
+
+    Args:
+        descriptor: of the file.
+        pipe: holds bytes.
+        start: offset of the first byte.
+        strides: what is known of the machine's memory.
+
+    Raises:
+        OSError: the file system refuses; what was written before stays.
+    """
+    while pipe.held:
+        most = min(strides.next(), pipe.held)
+        began = time.thread_time()
+        try:
+            written = pipe.pour(descriptor, start, most)
+        except NoSplice:
+            data = pipe.read(most)
+            write_at(descriptor, (data,), start, strides)
+            written = len(data)
+        else:
+            strides.note(written, time.thread_time() - began)
+        start += written
 
 
 def _none_longer(pieces: Iterable[bytes], most: int) -> Iterator[bytes | memoryview]:

@@ -16,6 +16,7 @@ from s3mount.store.late import LateStore
 from s3mount.store.manifest import BadManifest, Manifest
 
 if TYPE_CHECKING:
+    from s3mount.store.pipe import Drain
     from s3mount.store.writing import Answer, Write
 
 
@@ -157,9 +158,9 @@ class _PinnedGet:
         self._has_begun = False
         self._changed: StoreError | None = None
 
-    def head(self, head: Head) -> None:
+    def head(self, head: Head) -> "Drain | None":
         self._has_begun = True
-        self._receiver.head(head)
+        return self._receiver.head(head)
 
     def page(self, page: Page) -> None:
         """Bytes have none."""

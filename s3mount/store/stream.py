@@ -1,8 +1,9 @@
 """One connection that libcurl makes and we read: for the large replies, in long pieces.
 
 libcurl hands a body over in pieces of 16 KiB, and each is a turn of the interpreter's lock. A handle that only connects
-(``CONNECT_ONLY``) gives what the socket has instead, up to half a MiB in one call. What HTTP wants of us then is small:
-a request without a body, and a reply whose length is told. Every other reply is left to libcurl.
+(``CONNECT_ONLY``) gives what the socket has instead, up to half a MiB in one call, and lets a body go through a pipe
+where it is wanted in a file. What HTTP wants of us then is small: a request without a body, and a reply whose length is
+told. Every other reply is left to libcurl.
 """
 
 from collections.abc import Callable
@@ -17,9 +18,9 @@ from s3mount.store.curl_handle import (
     parse_head,
     set_up_connection,
 )
+from s3mount.store.pipe import Drain, NoSplice, Pipe
+from s3mount.store.ways import PIECE, Ways
 
-PIECE = 512 * 1024
-"""Bytes of a body that are taken at once: beyond this it no longer gets cheaper."""
 TURN = 1024 * 1024
 """Bytes after which another connection has its turn."""
 HEAD_PIECE = 16 * 1024
@@ -70,6 +71,7 @@ class Stream:
     """
 
     __slots__ = (
+        "_drain",
         "_head",
         "_is_used",
         "_left",
@@ -93,6 +95,7 @@ class Stream:
         self._is_used = False
         self._head = b""
         self._left: int | None = None
+        self._drain: Drain | None = None
 
     def send(self, now: float) -> None:
         """Send the request on a connection that stands.
@@ -104,6 +107,7 @@ class Stream:
         self.moved_at = now
         self._head = b""
         self._left = None
+        self._drain = None
         try:
             sent = self.easy.send(self.request)
         except (pycurl.error, BlockingIOError) as error:
@@ -112,14 +116,13 @@ class Stream:
             text = f"{sent} of {len(self.request)} bytes could be sent"
             raise Broken(pycurl.E_SEND_ERROR, text)
 
-    def receive(self, scratch: memoryview, now: float) -> bool:
+    def receive(self, ways: Ways, now: float) -> bool:
         """Take what is there, and what comes meanwhile, and hand it on.
 
         To look once more costs a tenth of what waiting for the socket again does.
 
         Args:
-            scratch: where the socket is read to, `PIECE` bytes. What came is copied from there, while it is in the
-                processor's cache: memory that is taken for half a MiB and given back but for some bytes is torn.
+            ways: by which.
             now: see ``moved_at``.
 
         Returns:
@@ -133,23 +136,55 @@ class Stream:
         """
         taken = 0
         while taken < TURN:
-            data = self._take(scratch)
-            if data is None:
-                return False
-            self.moved_at = now
-            taken += len(data)
             left = self._left
-            if self._take_head(data) if left is None else self._hand_on(data, left):
+            try:
+                if left is not None and self._drain is not None and ways.pipe is not None:
+                    count, is_over = self._let_through(ways.pipe, self._drain, left)
+                else:
+                    count, is_over = self._read(ways, left)
+            except BlockingIOError:
+                return False
+            except NoSplice:
+                ways.give_up_pipe()
+                continue
+            self.moved_at = now
+            taken += count
+            if is_over:
                 return True
         return False
 
-    def _take(self, scratch: memoryview) -> bytes | None:
-        """The next piece; None when there is none yet."""
+    def _read(self, ways: Ways, left: int | None) -> tuple[int, bool]:
+        data = self._take(ways.scratch)
+        if left is not None:
+            return len(data), self._hand_on(data, left)
+        is_over = self._take_head(data)
+        if self._drain is not None:
+            ways.open_pipe()
+        return len(data), is_over
+
+    def _let_through(self, pipe: Pipe, drain: Drain, left: int) -> tuple[int, bool]:
+        if self.transfer is None:  # cancelled by what it was told last
+            return 0, True
+        try:
+            count = pipe.fill(self.fd, left)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            raise Broken(pycurl.E_RECV_ERROR, str(error)) from error
+        if not count:
+            raise self._ended_early()
+        self._left = left - count
+        try:
+            drain(pipe, count)
+        finally:
+            while pipe.held:
+                pipe.read(PIECE)
+        return count, not self._left or self.transfer is None
+
+    def _take(self, scratch: memoryview) -> bytes:
         size = HEAD_PIECE if self._left is None else min(PIECE, self._left)
         try:
             count = self.easy.recv_into(scratch, size)
-        except BlockingIOError:
-            return None
         except pycurl.error as error:
             raise self._broken(error) from error
         if not count:
@@ -184,7 +219,7 @@ class Stream:
         )
         transfer = self.transfer
         assert transfer is not None
-        transfer.head(status, headers)
+        self._drain = transfer.head(status, headers)
         self._left = int(length)
         rest = rest[: self._left]
         return self._hand_on(rest, self._left) if rest else not self._left

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 
 import pycurl
 
-from s3mount.store.buffers import page_aligned
 from s3mount.store.curl_handle import CurlFailure, CurlOptions, Transfer
-from s3mount.store.stream import PIECE, Broken, Stale, Stream, Unusual, connecting, spelled
+from s3mount.store.stream import Broken, Stale, Stream, Unusual, connecting, spelled
+from s3mount.store.ways import Ways
 
 LARGE = 256 * 1024
 """Bytes that are expected, from which on a transfer comes this way."""
@@ -66,7 +66,7 @@ class Streams:
         self._idle: dict[str, list[Stream]] = {}
         self._cancelled: list[Stream] = []
         self._looked_at = 0.0
-        self._scratch = page_aligned(PIECE)
+        self._ways = Ways()
 
     @property
     def active(self) -> int:
@@ -138,7 +138,7 @@ class Streams:
             self._forget_idle(stream)
             return True
         try:
-            is_over = stream.receive(self._scratch, now)
+            is_over = stream.receive(self._ways, now)
         except Unusual as reply:
             self._abandon(stream)
             if reply.is_rule:
@@ -172,6 +172,7 @@ class Streams:
             self._drop(stream)
         self._active.clear()
         self._idle.clear()
+        self._ways.close()
 
     def _connect(self, origin: str) -> Stream:
         stream = connecting(origin, self._options, self._on_socket)

@@ -10,6 +10,7 @@ from s3mount.errors import StoreError, as_store_error
 from s3mount.store.interface import Get, Head, ListPage, Page, Request
 
 if TYPE_CHECKING:
+    from s3mount.store.pipe import Drain, Pipe
     from s3mount.store.writing import Answer
 
 
@@ -31,8 +32,13 @@ class Sink(Protocol):
     ``fail`` once. After ``fail`` nothing more comes. An error that any of them raises ends the flight.
     """
 
-    def head(self, head: Head) -> None:
-        """The version is confirmed; its bytes follow."""
+    def head(self, head: Head) -> "Drain | None":
+        """The version is confirmed; its bytes follow.
+
+        Returns:
+            What takes bytes out of a pipe, where somebody wants them in a file only. Others still come to ``write``,
+            in whatever turn.
+        """
 
     def write(self, chunk: bytes) -> None:
         """The next bytes."""
@@ -60,6 +66,7 @@ class Flight:
     """
 
     __slots__ = (
+        "_drain",
         "_on_end",
         "_refused",
         "asked",
@@ -103,6 +110,7 @@ class Flight:
         self.etag = asked.etag if isinstance(asked, Get) else ""
         self._on_end = on_end
         self._refused: StoreError | None = None
+        self._drain: Drain | None = None
 
     def next_request(self) -> Request:
         """What is still to be asked: all at first, the rest after a try that broke off."""
@@ -111,21 +119,26 @@ class Flight:
         start = self.asked.start + self.received
         return replace(self.asked, etag=self.etag, start=start, whole=False)
 
-    def head(self, head: Head) -> None:
+    def head(self, head: Head) -> "Drain | None":
         """Pin the version at the first reply; a resumed one names it in If-Match."""
-        if self.told_head:
-            return
-        assert self.sink is not None
-        self.told_head = True
-        self.first_at = time.monotonic()
-        self.etag = head.etag
-        self.sink.head(head)
+        if not self.told_head:
+            assert self.sink is not None
+            self.told_head = True
+            self.first_at = time.monotonic()
+            self.etag = head.etag
+            self._drain = self.sink.head(head)
+        return self._let_through if self._drain is not None else None
 
     def data(self, chunk: bytes) -> None:
         """Hand the bytes on."""
         assert self.sink is not None
         self.sink.write(chunk)
         self.received += len(chunk)
+
+    def _let_through(self, pipe: "Pipe", count: int) -> None:
+        assert self._drain is not None
+        self._drain(pipe, count)
+        self.received += count
 
     def note_progress(self, now: float) -> bool:
         """Whether bytes have come since the last call; then the patience with it begins anew."""

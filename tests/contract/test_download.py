@@ -1,5 +1,6 @@
 """`s3mount download` as people call it: against moto, `rclone serve s3`, and a proxy that breaks things."""
 
+import errno
 import json
 import os
 import resource
@@ -164,6 +165,36 @@ def test_what_breaks_is_tried_again(bucket, proxy, call, out, fault):
     proxy.fault("list", 1, status=500)
     assert call(proxy.url, bucket.name, "-q")[0] == 0
     assert files(out) == bodies
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("into_files", [True, False])
+def test_pages_that_cannot_be_moved(bucket, call, out, monkeypatch, number, into_files):
+    """Where the kernel moves none, bytes are read and written; what it says of the disk or the connection is told."""
+    bucket.put("big", BIG)
+    bucket.put("middle", BIG[:400_000])
+    real, failed = os.splice, []
+
+    def splice(source, goal, count, **ways):
+        if into_files != (ways.get("offset_dst") is not None) or len(failed) == 100:
+            return real(source, goal, count, **ways)
+        failed.append(count)
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "splice", splice)
+    status, _, err = call(bucket.endpoint, bucket.name, "-q")
+    assert failed
+    if number == errno.EINVAL:
+        assert (status, err) == (0, "")
+        assert files(out) == {"big": BIG, "middle": BIG[:400_000]}
+    elif into_files:
+        assert status == 1
+        assert ("disk is full" if number == errno.ENOSPC else os.strerror(number)) in err
+        assert files(out) == {}
+    else:
+        assert status in {0, 1}
+        assert all(BIG[: len(body)] == body for body in files(out).values())
+        assert set(map(len, files(out).values())) <= {len(BIG), 400_000}
 
 
 def test_bad_objects_fail_the_run_and_the_others_are_there(bucket, proxy, call, out):

@@ -1,6 +1,7 @@
 """S3Store against moto, against `rclone serve s3`, and against a server that answers wrongly on purpose."""
 
 import contextlib
+import errno
 import hashlib
 import http.client
 import ipaddress
@@ -49,18 +50,31 @@ NASTY_KEYS = [
 class Receiver:
     """Keeps what it is told, and holds the store to the order that it promises."""
 
+    drains = False
+    """Whether it takes bytes out of pipes."""
+
     def __init__(self):
         self.heads, self.chunks, self.pages, self.over, self.error = [], [], [], False, None
+        self.drained = 0
 
     def head(self, head):
         assert not self.over
         assert not self.chunks
         self.heads.append(head)
+        return self.drain if self.drains else None
 
     def data(self, chunk):
         assert not self.over
         assert self.heads
         self.chunks.append(bytes(chunk))
+
+    def drain(self, pipe, count):
+        assert pipe.held == count
+        self.drained += count
+        body = b""
+        while pipe.held:
+            body += pipe.read(count)
+        self.data(body)
 
     def page(self, page):
         assert not self.over
@@ -95,11 +109,14 @@ def get_whole(store, key, etag, size):
     return receiver
 
 
-@pytest.fixture(autouse=True, params=["libcurl", "streams"])
+@pytest.fixture(autouse=True, params=["libcurl", "streams", "pipes"])
 def road(request, monkeypatch):
-    """Small replies come through libcurl, large ones over connections that we read: the same holds of both."""
-    monkeypatch.setattr(streams, "LARGE", 1 if request.param == "streams" else 1 << 62)
-    return request.param
+    """Small replies come through libcurl, large ones over connections that we read, or let flow into a pipe: the same
+    holds of all."""
+    is_ours = request.param != "libcurl"
+    monkeypatch.setattr(streams, "LARGE", 1 if is_ours else 1 << 62)
+    monkeypatch.setattr(Receiver, "drains", request.param == "pipes")
+    return "streams" if is_ours else "libcurl"
 
 
 @pytest.fixture(autouse=True)
@@ -717,7 +734,61 @@ def test_pieces_are_long_where_the_server_is_fast(open_store, serve, road):
     receiver = get_whole(store, "k", "e", len(BODY) * 16)
     assert receiver.body == BODY * 16
     longest = max(map(len, receiver.chunks))
+    if Receiver.drains:
+        return
     assert longest > 64 * 1024 if road == "streams" else longest <= 16 * 1024
+
+
+def test_bytes_come_in_pipes_to_those_who_drain_them(open_store, serve, road):
+    server = serve(reply(200, BODY, etag='"e"'))
+    store = open_store(server.url)
+    for _ in range(2):
+        receiver = get_whole(store, "k", "e", len(BODY))
+        assert receiver.body == BODY
+        if road == "streams" and Receiver.drains:
+            assert receiver.drained > len(BODY) - 64 * 1024
+        else:
+            assert not receiver.drained
+    assert opened(store) == 1
+
+
+def test_where_there_is_no_splice_bytes_come_in_pieces(open_store, serve, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(os, "splice", refuse)
+    store = open_store(serve(reply(200, BODY, etag='"e"')).url)
+    for _ in range(2):
+        receiver = get_whole(store, "k", "e", len(BODY))
+        assert receiver.body == BODY
+        assert not receiver.drained
+
+
+def test_what_is_left_in_a_pipe_is_in_nobody_s_way(open_store, serve, monkeypatch):
+    store = open_store(serve(reply(200, BODY, etag='"e"')).url, connections=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(Receiver, "drain", lambda self, pipe, count: None)
+        ask(store, Get("k", "e", 0, len(BODY), whole=True))
+    assert get_whole(store, "k", "e", len(BODY)).body == BODY
+
+
+def test_a_drain_that_fails_ends_its_request_only(open_store, serve, monkeypatch, road):
+    def fail(*_):
+        raise RuntimeError("no room")
+
+    store = open_store(serve(reply(200, BODY, etag='"e"')).url, connections=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(Receiver, "drain", fail)
+        receiver = ask(store, Get("k", "e", 0, len(BODY), whole=True))
+        assert (receiver.error is None) == (road == "libcurl" or not Receiver.drains)
+    assert get_whole(store, "k", "e", len(BODY)).body == BODY
+
+
+def test_of_a_body_that_is_too_long_nothing_comes_in_pipes(open_store, serve):
+    store = open_store(serve(reply(200, BODY, etag='"e"')).url)
+    receiver = ask(store, Get("k", "e", 0, 300_000))
+    assert receiver.body == BODY[:300_000]
+    assert not receiver.drained
 
 
 def test_a_cancelled_reply_costs_its_connection_only(open_store, serve):
