@@ -49,8 +49,10 @@ def _mode(text: str) -> int | None:
 
 
 def _mtime(text: str) -> int | None:
+    seconds, _, rest = text.partition(".")
+    is_ours = len(rest) == len("123456789") and f"{seconds}{rest}".isdecimal()
     try:
-        nanoseconds = int(Decimal(text) * _SECOND)
+        nanoseconds = int(seconds + rest) if is_ours else int(Decimal(text) * _SECOND)
     except (InvalidOperation, ValueError, OverflowError):
         return None
     return nanoseconds if abs(nanoseconds) <= _LATEST else None

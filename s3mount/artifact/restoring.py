@@ -7,6 +7,7 @@ looked at first.
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
+from typing import TYPE_CHECKING
 
 from s3mount.artifact.attributes import Attributes, attributes_of
 from s3mount.artifact.placing import Placing, with_attributes
@@ -18,8 +19,10 @@ from s3mount.bulk.session import Session
 from s3mount.bulk.wanted import Wanted
 from s3mount.errors import StoreError
 from s3mount.store.interface import ObjectMeta
-from s3mount.store.writing import Answer, Facts, Look
 from s3mount.transfer.flight import Urgency
+
+if TYPE_CHECKING:  # most pulls look at nothing
+    from s3mount.store.writing import Answer
 
 Done = Callable[[Outcome], None]
 
@@ -100,6 +103,8 @@ class _Restore(SaveTask):
         """See `Task.begin`."""
         if meta.size and not super().is_cached(meta):
             return super().begin(meta, done)
+        from s3mount.store.writing import Look
+
         self._engine.send(Look(meta.key), partial(self._looked, meta, done), Urgency.WARM)
         return True
 
@@ -121,7 +126,9 @@ class _Restore(SaveTask):
     def _end(self) -> None:
         self._is_ending = True
 
-    def _looked(self, meta: ObjectMeta, done: Done, answer: Answer | StoreError) -> None:
+    def _looked(self, meta: ObjectMeta, done: Done, answer: "Answer | StoreError") -> None:
+        from s3mount.store.writing import Facts
+
         if self._is_ending:
             return
         if not isinstance(answer, Facts):

@@ -9,7 +9,6 @@ from s3mount.artifact.backend import Artifact, Told
 from s3mount.artifact.failures import already_exists, denied, exists_locally, not_found
 from s3mount.artifact.settings import S3Settings
 from s3mount.artifact.tree import LocalFile
-from s3mount.bulk.sending import Upload, look, look_at, remove, send
 from s3mount.bulk.session import Session, opened
 from s3mount.bulk.wanted import Wanted
 from s3mount.config import MountOptions, resolve
@@ -70,6 +69,8 @@ class S3Backend:
 
     def push(self, files: Sequence[LocalFile], *, force: bool, told: Told) -> None:
         """See `Backend.push`; what comes there between the look and the writing is not replaced either."""
+        from s3mount.bulk.sending import Upload, send  # a pull does not wait for it
+
         if not force:
             self._refuse_taken(files)
         uploads = (
@@ -116,6 +117,8 @@ class S3Backend:
 
     def yank(self, remote: str) -> int:
         """See `Backend.yank`."""
+        from s3mount.bulk.sending import remove
+
         found = [meta.key for meta in self._found(remote, "yank")]
         if not found:
             raise not_found(remote)
@@ -196,6 +199,8 @@ class S3Backend:
 
     def _taken(self, wanted: Sequence[str]) -> Container[str]:
         """Which names have an object: one is looked at, of many the directory is listed where that is allowed."""
+        from s3mount.bulk.sending import look
+
         if len(wanted) == 1:
             try:
                 look(self._session, self._key(wanted[0]))
@@ -209,6 +214,8 @@ class S3Backend:
         return self._looked_at(wanted)
 
     def _looked_at(self, wanted: Sequence[str]) -> Container[str]:
+        from s3mount.bulk.sending import look_at
+
         taken: set[str] = set()
         keys = (self._key(each) for each in wanted)
         with closing(look_at(self._session, keys, jobs=JOBS)) as batches:

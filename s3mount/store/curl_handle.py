@@ -261,15 +261,15 @@ def parse_head(lines: list[bytes]) -> tuple[int, dict[str, str]]:
     Raises:
         ValueError: there is no status line.
     """
-    status = 0
-    headers: dict[str, str] = {}
-    for line in b"".join(lines).decode("latin-1").split("\r\n"):
-        name, colon, value = line.partition(":")
-        if line.startswith("HTTP/"):
-            status = int(line.split(" ", 2)[1])
-            headers = {}
-        elif colon:
-            headers[name.lower()] = value.strip()
-    if not status:
+    text = b"".join(lines).decode("latin-1")
+    if not text.startswith("HTTP/"):
         raise ValueError("a reply without a status line")
+    # Interim replies (``1xx``) come before the last one.
+    first, *rest = text.rpartition("\r\nHTTP/")[2].split("\r\n")
+    status = int(first.split(" ", 2)[1])
+    headers = {
+        name.lower(): value.strip()
+        for name, colon, value in [line.partition(":") for line in rest]
+        if colon
+    }
     return status, headers

@@ -1,4 +1,4 @@
-"""One connection that libcurl makes and we read: for the large replies, in long pieces.
+"""One connection that libcurl makes and we read: objects come in long pieces, and small ones with less ado.
 
 libcurl hands a body over in pieces of 16 KiB, and each is a turn of the interpreter's lock. A handle that only connects
 (``CONNECT_ONLY``) gives what the socket has instead, up to half a MiB in one call, and lets a body go through a pipe
@@ -28,6 +28,8 @@ HEAD_PIECE = 16 * 1024
 HEAD_MOST = 256 * 1024
 """Bytes of a head that no server sends."""
 _END = b"\r\n\r\n"
+_OWN_LINES = 5
+"""Of a request, beside those of a transfer: four of headers and the empty one."""
 _FIRST_FINAL = 200
 _GOOD = frozenset({200, 206})
 _BODILESS = frozenset({204, 304})
@@ -279,16 +281,17 @@ def spelled(transfer: Transfer) -> tuple[str, bytes] | None:
     host, slash, path = rest.partition("/")
     if scheme != "http" or "@" in host or transfer.method != "GET":
         return None
-    lines = [
-        f"GET {slash or '/'}{path} HTTP/1.1",
-        f"Host: {host.removesuffix(':80')}",
-        f"User-Agent: {USER_AGENT}",
-        "Accept: */*",
-        *transfer.header_lines,
-    ]
-    if any("\r" in line or "\n" in line for line in lines):
+    text = "\r\n".join(
+        (
+            f"GET {slash or '/'}{path} HTTP/1.1",
+            f"Host: {host.removesuffix(':80')}",
+            f"User-Agent: {USER_AGENT}",
+            "Accept: */*",
+            *transfer.header_lines,
+            "",
+            "",
+        )
+    )
+    if not text.isascii() or len(text.splitlines()) != len(transfer.header_lines) + _OWN_LINES:
         return None
-    try:
-        return f"{scheme}://{host}", ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
-    except UnicodeEncodeError:
-        return None
+    return f"{scheme}://{host}", text.encode("ascii")

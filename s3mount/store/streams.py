@@ -14,8 +14,9 @@ from s3mount.store.curl_handle import CurlFailure, CurlOptions, Transfer
 from s3mount.store.stream import Broken, Stale, Stream, Unusual, connecting, spelled
 from s3mount.store.ways import Ways
 
-LARGE = 256 * 1024
-"""Bytes that are expected, from which on a transfer comes this way."""
+LEAST = 1
+"""Bytes that are expected, from which on a transfer comes this way: what is not known, as of a listing, may be told
+without a length."""
 KEPT = 60.0
 """Seconds that an idle connection is trusted: servers close them after a minute or more, and routers forget them."""
 LOOK = 1.0
@@ -31,7 +32,7 @@ def any_proxy(environment: Mapping[str, str] = os.environ) -> bool:
 
 
 class Streams:
-    """Transfers of large replies over plain HTTP.
+    """Transfers of replies whose length is known, over plain HTTP.
 
     Args:
         multi: connects.
@@ -81,7 +82,7 @@ class Streams:
             now: seconds of a monotonic clock.
             on_new: use no connection that was used before.
         """
-        if transfer.expected < LARGE or self._has_proxy:
+        if transfer.expected < LEAST or self._has_proxy:
             return False
         spelling = spelled(transfer)
         if spelling is None or spelling[0] in self._left_alone:

@@ -19,11 +19,8 @@ def metadata_in(headers: Mapping[str, str]) -> "Metadata":
     Args:
         headers: of the reply, names in lower case.
     """
-    return tuple(
-        (name[len(META) :], decode_value(value))
-        for name, value in headers.items()
-        if name.startswith(META)
-    )
+    told = [name for name in headers if name.startswith(META)]
+    return tuple([(name[len(META) :], decode_value(headers[name])) for name in told])
 
 
 def encode_value(value: str) -> str:

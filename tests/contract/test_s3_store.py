@@ -114,7 +114,7 @@ def road(request, monkeypatch):
     """Small replies come through libcurl, large ones over connections that we read, or let flow into a pipe: the same
     holds of all."""
     is_ours = request.param != "libcurl"
-    monkeypatch.setattr(streams, "LARGE", 1 if is_ours else 1 << 62)
+    monkeypatch.setattr(streams, "LEAST", 1 if is_ours else 1 << 62)
     monkeypatch.setattr(Receiver, "drains", request.param == "pipes")
     return "streams" if is_ours else "libcurl"
 
@@ -820,7 +820,7 @@ def test_what_is_sent_is_the_same_on_both_roads(open_store, serve, monkeypatch):
     server = serve(reply(200, b"x", etag='"e"'))
     store = open_store(server.url, no_sign_request=True)
     for large in (1, 1 << 62):
-        monkeypatch.setattr(streams, "LARGE", large)
+        monkeypatch.setattr(streams, "LEAST", large)
         get_whole(store, "/a//../ü+%\udcff", "e", 1)
     first, second = (set(text.lower().split("\r\n")) for text in server.requests)
     assert {line.replace(": ", ":") for line in first} == {

@@ -99,7 +99,7 @@ def test_what_is_not_wanted_is_passed_over(store, engine):
 
 def test_no_more_objects_than_jobs_and_no_more_pages_than_may_be_ahead(store, engine):
     fill(store, 100)
-    task = Later(delay=0.002)
+    task = Later(delay=0.02)
     batches, pages = run(engine, task, jobs=7, max_keys=5, ahead=3)
     assert len(keys_of(batches)) == 100
     assert task.most == 7
