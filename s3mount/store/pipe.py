@@ -65,6 +65,8 @@ class Pipe:
             OSError: it refuses.
         """
         moved = _splice(self._reading, descriptor, min(most, self.held), offset_dst=start)
+        if not moved:
+            raise OSError(errno.EIO, "no byte of a pipe could be written")
         self.held -= moved
         return moved
 

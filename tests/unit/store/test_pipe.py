@@ -115,6 +115,14 @@ def test_a_disk_that_is_full(pipe, ends):
     assert caught.value.errno == errno.ENOSPC
 
 
+def test_a_file_that_takes_nothing(pipe, ends, tmp_path, monkeypatch):
+    ends[1].sendall(b"body")
+    pipe.fill(ends[0].fileno(), 10)
+    monkeypatch.setattr(os, "splice", lambda *_, **__: 0)
+    with open(tmp_path / "file", "wb") as file, pytest.raises(OSError, match="no byte"):
+        drain_at(file.fileno(), pipe, 0)
+
+
 def test_both_ends_are_given_back():
     before = os.listdir("/proc/self/fd")
     Pipe().close()
