@@ -6,12 +6,12 @@ where it is wanted in a file. What HTTP wants of us then is small: a request wit
 told. Every other reply is left to libcurl.
 """
 
+import socket
 from collections.abc import Callable
 
 import pycurl
 
 from s3mount.store.curl_handle import (
-    USER_AGENT,
     CurlFailure,
     CurlOptions,
     Transfer,
@@ -27,9 +27,9 @@ HEAD_PIECE = 16 * 1024
 """Bytes of which the head of a reply is a part; what follows it is copied once."""
 HEAD_MOST = 256 * 1024
 """Bytes of a head that no server sends."""
+GATHER = 256 * 1024
+"""Bytes of a body for a pipe that the kernel gathers before it tells of them: fewer turns, each of more pages."""
 _END = b"\r\n\r\n"
-_OWN_LINES = 5
-"""Of a request, beside those of a transfer: four of headers and the empty one."""
 _FIRST_FINAL = 200
 _GOOD = frozenset({200, 206})
 _BODILESS = frozenset({204, 304})
@@ -74,7 +74,9 @@ class Stream:
 
     __slots__ = (
         "_drain",
+        "_gathers",
         "_head",
+        "_is_slow",
         "_is_used",
         "_left",
         "easy",
@@ -98,6 +100,8 @@ class Stream:
         self._head = b""
         self._left: int | None = None
         self._drain: Drain | None = None
+        self._gathers = 1
+        self._is_slow = False
 
     def send(self, now: float) -> None:
         """Send the request on a connection that stands.
@@ -110,6 +114,7 @@ class Stream:
         self._head = b""
         self._left = None
         self._drain = None
+        self._is_slow = False
         try:
             sent = self.easy.send(self.request)
         except (pycurl.error, BlockingIOError) as error:
@@ -167,6 +172,8 @@ class Stream:
     def _let_through(self, pipe: Pipe, drain: Drain, left: int) -> tuple[int, bool]:
         if self.transfer is None:  # cancelled by what it was told last
             return 0, True
+        if self._gathers == 1 and not self._is_slow:
+            self._gather(min(GATHER, left))
         try:
             count = pipe.fill(self.fd, left)
         except BlockingIOError:
@@ -175,13 +182,30 @@ class Stream:
             raise Broken(pycurl.E_RECV_ERROR, str(error)) from error
         if not count:
             raise self._ended_early()
-        self._left = left - count
+        self._left = left = left - count
+        if left < self._gathers:
+            self._gather(max(1, left))
         try:
             drain(pipe, count)
         finally:
             while pipe.held:
                 pipe.read(PIECE)
-        return count, not self._left or self.transfer is None
+        return count, not left or self.transfer is None
+
+    def relax(self) -> None:
+        """Nothing has come for a while: have the kernel tell of less, until the reply is over."""
+        self._is_slow = True
+        if self._gathers > 1:
+            self._gather(1)
+
+    def _gather(self, size: int) -> None:
+        """Have the kernel tell of the socket when so many bytes are there, or its end."""
+        self._gathers = size
+        view = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, self.fd)
+        try:
+            view.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
+        finally:
+            view.detach()  # libcurl closes it
 
     def _take(self, scratch: memoryview) -> bytes:
         size = HEAD_PIECE if self._left is None else min(PIECE, self._left)
@@ -270,28 +294,3 @@ def connecting(origin: str, options: CurlOptions, on_socket: Callable[[int, int]
     easy.setopt(pycurl.URL, origin)
     easy.setopt(pycurl.CONNECT_ONLY, 1)
     return Stream(easy, origin)
-
-
-def spelled(transfer: Transfer) -> tuple[str, bytes] | None:
-    """Origin and request of a transfer as they are sent; None where libcurl should judge it.
-
-    Only plain HTTP: TLS comes in records of 16 KiB, so that nothing is won.
-    """
-    scheme, _, rest = transfer.url.partition("://")
-    host, slash, path = rest.partition("/")
-    if scheme != "http" or "@" in host or transfer.method != "GET":
-        return None
-    text = "\r\n".join(
-        (
-            f"GET {slash or '/'}{path} HTTP/1.1",
-            f"Host: {host.removesuffix(':80')}",
-            f"User-Agent: {USER_AGENT}",
-            "Accept: */*",
-            *transfer.header_lines,
-            "",
-            "",
-        )
-    )
-    if not text.isascii() or len(text.splitlines()) != len(transfer.header_lines) + _OWN_LINES:
-        return None
-    return f"{scheme}://{host}", text.encode("ascii")

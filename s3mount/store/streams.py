@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 import pycurl
 
 from s3mount.store.curl_handle import CurlFailure, CurlOptions, Transfer
-from s3mount.store.stream import Broken, Stale, Stream, Unusual, connecting, spelled
+from s3mount.store.plain_request import spelled
+from s3mount.store.stream import Broken, Stale, Stream, Unusual, connecting
 from s3mount.store.ways import Ways
 
 LEAST = 1
@@ -157,13 +158,15 @@ class Streams:
         return True
 
     def look(self, now: float) -> None:
-        """End what has had no byte for too long."""
+        """Look closer at what has had no byte for a while, and end what has had none for too long."""
         if now < self._looked_at + LOOK:
             return
         self._looked_at = now
         patience = self._options.stall_timeout
         text = f"no byte came for {patience:g} seconds"
         for stream in [each for each in self._active.values() if each.fd >= 0]:
+            if now - stream.moved_at > LOOK:
+                stream.relax()
             if now - stream.moved_at > patience:
                 self._end(stream, CurlFailure(pycurl.E_OPERATION_TIMEDOUT, text, True))
 

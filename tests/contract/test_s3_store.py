@@ -740,16 +740,30 @@ def test_pieces_are_long_where_the_server_is_fast(open_store, serve, road):
 
 
 def test_bytes_come_in_pipes_to_those_who_drain_them(open_store, serve, road):
-    server = serve(reply(200, BODY, etag='"e"'))
+    small, large = (reply(200, body, etag='"e"') for body in (BODY[:10], BODY))
+    server = serve(lambda text: small if "/small " in text else large)
     store = open_store(server.url)
     for _ in range(2):
         receiver = get_whole(store, "k", "e", len(BODY))
+        assert get_whole(store, "small", "e", 10).body == BODY[:10]
         assert receiver.body == BODY
         if road == "streams" and Receiver.drains:
             assert receiver.drained > len(BODY) - 64 * 1024
         else:
             assert not receiver.drained
     assert opened(store) == 1
+
+
+def test_what_comes_slowly_is_no_stall(open_store, serve):
+    answer = reply(200, BODY[:400_000], etag='"e"')
+
+    def drip(connection):
+        for at in range(0, len(answer), 100_000):
+            connection.sendall(answer[at : at + 100_000])
+            time.sleep(1.2)
+
+    store = open_store(serve(lambda _: drip).url)
+    assert get_whole(store, "k", "e", 400_000).body == BODY[:400_000]
 
 
 def test_where_there_is_no_splice_bytes_come_in_pieces(open_store, serve, monkeypatch):
