@@ -6,6 +6,7 @@ where it is wanted in a file. What HTTP wants of us then is small: a request wit
 told. Every other reply is left to libcurl.
 """
 
+import contextlib
 import socket
 from collections.abc import Callable
 
@@ -202,10 +203,11 @@ class Stream:
         """Have the kernel tell of the socket when so many bytes are there, or its end."""
         self._gathers = size
         view = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, self.fd)
-        try:
+        with contextlib.suppress(
+            OSError
+        ):  # a sandbox that does not know it; then bytes come as they do
             view.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
-        finally:
-            view.detach()  # libcurl closes it
+        view.detach()  # libcurl closes it
 
     def _take(self, scratch: memoryview) -> bytes:
         size = HEAD_PIECE if self._left is None else min(PIECE, self._left)

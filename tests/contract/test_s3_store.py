@@ -754,6 +754,13 @@ def test_bytes_come_in_pipes_to_those_who_drain_them(open_store, serve, road):
     assert opened(store) == 1
 
 
+def test_where_nothing_is_gathered_bytes_come_as_they_do(open_store, serve, monkeypatch):
+    monkeypatch.setattr(socket, "SO_RCVLOWAT", 1 << 20)  # no such option
+    store = open_store(serve(reply(200, BODY, etag='"e"')).url)
+    for _ in range(2):
+        assert get_whole(store, "k", "e", len(BODY)).body == BODY
+
+
 def test_what_comes_slowly_is_no_stall(open_store, serve):
     answer = reply(200, BODY[:400_000], etag='"e"')
 
