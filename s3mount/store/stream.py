@@ -60,6 +60,10 @@ class Broken(Exception):
         self.failure = CurlFailure(code, text, connected=True)
 
 
+class _NotYet(Exception):
+    """The socket has nothing now. What a transfer raises is never taken for it."""
+
+
 class Stream:
     """A connection, and the transfer under way on it.
 
@@ -147,14 +151,11 @@ class Stream:
             left = self._left
             try:
                 if left is not None and self._drain is not None and ways.pipe is not None:
-                    count, is_over = self._let_through(ways.pipe, self._drain, left)
+                    count, is_over = self._let_through(ways, ways.pipe, self._drain, left)
                 else:
                     count, is_over = self._read(ways, left)
-            except BlockingIOError:
+            except _NotYet:
                 return False
-            except NoSplice:
-                ways.give_up_pipe()
-                continue
             self.moved_at = now
             taken += count
             if is_over:
@@ -170,22 +171,24 @@ class Stream:
             ways.open_pipe()
         return len(data), is_over
 
-    def _let_through(self, pipe: Pipe, drain: Drain, left: int) -> tuple[int, bool]:
+    def _let_through(self, ways: Ways, pipe: Pipe, drain: Drain, left: int) -> tuple[int, bool]:
         if self.transfer is None:  # cancelled by what it was told last
             return 0, True
-        if self._gathers == 1 and not self._is_slow:
-            self._gather(min(GATHER, left))
         try:
             count = pipe.fill(self.fd, left)
-        except BlockingIOError:
-            raise
+        except BlockingIOError as error:
+            raise _NotYet from error
+        except NoSplice:
+            ways.give_up_pipe()
+            return 0, False
         except OSError as error:
             raise Broken(pycurl.E_RECV_ERROR, str(error)) from error
         if not count:
             raise self._ended_early()
         self._left = left = left - count
-        if left < self._gathers:
-            self._gather(max(1, left))
+        size = 1 if self._is_slow else max(1, min(GATHER, left))
+        if size != self._gathers:
+            self._gather(size)
         try:
             drain(pipe, count)
         finally:
@@ -203,9 +206,8 @@ class Stream:
         """Have the kernel tell of the socket when so many bytes are there, or its end."""
         self._gathers = size
         view = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, self.fd)
-        with contextlib.suppress(
-            OSError
-        ):  # a sandbox that does not know it; then bytes come as they do
+        # A sandbox may not know it; then bytes come as they do.
+        with contextlib.suppress(OSError):
             view.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
         view.detach()  # libcurl closes it
 
@@ -213,6 +215,8 @@ class Stream:
         size = HEAD_PIECE if self._left is None else min(PIECE, self._left)
         try:
             count = self.easy.recv_into(scratch, size)
+        except BlockingIOError as error:
+            raise _NotYet from error
         except pycurl.error as error:
             raise self._broken(error) from error
         if not count:

@@ -805,6 +805,19 @@ def test_a_drain_that_fails_ends_its_request_only(open_store, serve, monkeypatch
     assert get_whole(store, "k", "e", len(BODY)).body == BODY
 
 
+def test_an_error_of_a_receiver_is_not_taken_for_silence_of_the_server(open_store, serve):
+    class Blocked(Receiver):
+        def data(self, chunk):
+            raise BlockingIOError(errno.EAGAIN, "not now")
+
+    store = open_store(serve(reply(200, BODY, etag='"e"')).url, connections=1)
+    receiver = Blocked()
+    store.submit(Get("k", "e", 0, len(BODY), whole=True), receiver)
+    drive(store, receiver, limit=1.5)  # sooner than a stall
+    assert receiver.error is not None
+    assert get_whole(store, "k", "e", len(BODY)).body == BODY
+
+
 def test_of_a_body_that_is_too_long_nothing_comes_in_pipes(open_store, serve):
     store = open_store(serve(reply(200, BODY, etag='"e"')).url)
     receiver = ask(store, Get("k", "e", 0, 300_000))
