@@ -12,6 +12,7 @@ from typing import NamedTuple
 from s3mount.errors import StoreError
 from s3mount.fs.awaiting import in_time, settled
 from s3mount.fs.inodes import Inode, InodeTable
+from s3mount.fs.kernel_copies import Copying, KernelCopy
 from s3mount.fs.walking import Walker
 from s3mount.listing.catalog import Catalog
 from s3mount.listing.directory import Directory, Entry
@@ -40,6 +41,7 @@ class DirectoryHandle:
 
     inode: Inode
     listing: Listing
+    copying: Copying
 
 
 class Directories:
@@ -75,9 +77,17 @@ class Directories:
         inode = self._inodes.own(number)
         self._walker.opened_directory(self._inodes.parent(number), inode)
         handle = next(self._numbers)
-        self._open[handle] = DirectoryHandle(inode, self._catalog.open_listing(inode.entry.key))
+        listing = self._catalog.open_listing(inode.entry.key)
+        if inode.copy is None:
+            inode.copy = KernelCopy()
+        copying = inode.copy.opened(listing.serial, is_plain=not self._catalog.has_learned())
+        self._open[handle] = DirectoryHandle(inode, listing, copying)
         self._inodes.hold(number)
         return handle
+
+    def copying(self, number: int) -> Copying:
+        """What the kernel may do with the entries of an open directory."""
+        return self._open[number].copying
 
     def read_now(self, number: int, start: int) -> Reading | None:
         """The entries of an open directory from an index on, None where they must be waited for.
@@ -117,7 +127,10 @@ class Directories:
 
     def close(self, number: int) -> None:
         """Give a directory handle back."""
-        inode = self._open.pop(number).inode
+        handle = self._open.pop(number)
+        inode = handle.inode
+        if inode.copy is not None:
+            inode.copy.closed(handle.copying)
         self._inodes.trim(inode)
         self._inodes.forget(inode.number, 1)
 
@@ -130,10 +143,17 @@ class Directories:
             if not error.retryable or old is None or handle.listing.has_begun():
                 raise
             handle.listing = old
+            self._spoil_copy(handle)
+
+    def _spoil_copy(self, handle: DirectoryHandle) -> None:
+        """What a handle shows is not, or will not always be, its listing."""
+        if handle.inode.copy is not None and handle.copying.fills:
+            handle.inode.copy.spoiled()
 
     def _shown(self, handle: DirectoryHandle, indexes: range) -> Iterator[Shown]:
         directory, parent = handle.listing.directory, handle.inode
         if directory.twins.count or self._catalog.has_learned():
+            self._spoil_copy(handle)
             yield from self._shown_one_by_one(parent, directory, indexes)
             return
         told = self._inodes.shown

@@ -148,8 +148,12 @@ class Operations:
         return protocol.attributes(number, self._kind(is_directory), size, mtime_ns)
 
     def opendir(self, request: Request) -> Body:
-        """A directory to read."""
-        return protocol.opened(self._fs.directories.open(request.node), 0)
+        """A directory to read; the kernel may keep its entries, and give them to others who open the same listing."""
+        directories = self._fs.directories
+        handle = directories.open(request.node)
+        fills, keeps = directories.copying(handle)
+        flags = Open.CACHE_DIR * fills | Open.KEEP_CACHE * keeps
+        return protocol.opened(handle, flags)
 
     def readdir(self, request: Request) -> Body | Later:
         """Entries with their attributes, as many as fit."""
