@@ -370,7 +370,7 @@ def test_a_snapshot_of_a_run_that_was_left_is_forgotten_and_there_is_none_of_not
 def test_a_check_finds_what_is_damaged_and_fetches_it_again(store, root, size):
     meta = put(store, "k", size)
     run(store, root)
-    (file, *_) = (path for path in (root / "v1/objects").rglob("*") if path.is_file())
+    (file, *_) = (path for path in (root / "v2/objects").rglob("*") if path.is_file())
     with file.open("r+b") as changed:
         changed.write(b"damaged")
     assert endings(run(store, root)) == {Ending.PRESENT: 1}

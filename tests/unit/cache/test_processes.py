@@ -102,9 +102,9 @@ def test_crash_at_every_step_leaves_a_right_cache(tmp_path, monkeypatch, nameles
         usage = cache.usage()
         assert (usage.objects, usage.reserved) == (2, 0)
         assert usage.used >= disk_bytes(root)
-        assert os.listdir(root / "v1/tmp") == []
+        assert os.listdir(root / "v2/tmp") == []
         cache.close()
-        assert os.listdir(root / "v1/sessions") == []
+        assert os.listdir(root / "v2/sessions") == []
         assert verify(root, repair=False).bad == []
     assert ended
     assert step > 15
