@@ -10,6 +10,7 @@ Two kinds of locks, both of the open file (``F_OFD_SETLK``), so they end with th
   bytes of it. Who gets it as a write lock is alone, and may take back what was committed.
 """
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -36,10 +37,9 @@ class DataFile:
         OSError: the file cannot be opened, made or locked.
     """
 
-    __slots__ = ("_directory", "_is_writable", "_lent", "_size", "_writing", "file")
+    __slots__ = ("_is_writable", "_lent", "_size", "_writing", "file")
 
     def __init__(self, directory: int, size: int) -> None:
-        self._directory = directory
         self._size = size
         self._writing: list[ByteRange] = []
         self._lent: OpenFile | None = None
@@ -75,7 +75,10 @@ class DataFile:
     def release(self, start: int, stop: int) -> None:
         """Let others write to a range that was claimed."""
         self._writing.remove(ByteRange(start, stop))
-        _lock(self.file.fd, fcntl.F_UNLCK, start, stop)
+        with contextlib.suppress(
+            OSError
+        ):  # a lock that stays costs others a fill, until the file is closed
+            _lock(self.file.fd, fcntl.F_UNLCK, start, stop)
 
     def has_claims(self) -> bool:
         """Whether this process has claimed anything."""
@@ -130,9 +133,8 @@ class DataFile:
         """The file opened for reading only, for somebody who never looks again: `lock_out` fails from now on."""
         if self._lent is None:
             try:
-                fd = os.open(
-                    DATA, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._directory
-                )
+                # This very file, whatever has its name by now.
+                fd = os.open(f"/proc/self/fd/{self.file.fd}", os.O_RDONLY | os.O_CLOEXEC)
             except OSError:
                 return None
             self._lent = OpenFile(fd)

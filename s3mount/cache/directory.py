@@ -76,6 +76,7 @@ class Directory:
         self._data = DataFile(file.fd, size)
         self.file = self._data.file
         self._bytes = 0
+        self._whole: ExtentMap[Extent] | None = None  # the map that was found to have no gap
         self._unknown = 0
         self._scanned = 0
         self._trusted_until = 0
@@ -248,7 +249,9 @@ class Directory:
         return self.uncommitted(start, stop) == [ByteRange(start, stop)]
 
     def _is_whole(self) -> bool:
-        return self._bytes >= self._size and not self.extents.gaps(0, self._size)
+        if self._bytes >= self._size and self._whole is not self.extents:
+            self._whole = None if self.extents.gaps(0, self._size) else self.extents
+        return self._whole is self.extents
 
     def _extent(self, span: ByteRange, name: str, inode: int) -> Extent:
         return Extent(

@@ -61,7 +61,7 @@ def land(on_disk: OnDisk, shared: Shared, span: ByteRange) -> Landing:
         Taken: others write there, or the bytes are there.
         OSError: there is no room, or the disk refuses.
     """
-    if span == (0, on_disk.oid.size) and on_disk.is_alone():
+    if span == (0, on_disk.oid.size) and on_disk.is_nowhere():
         return FileOfItsOwn(on_disk, shared)
     return RangeOfData(on_disk, shared, span)
 

@@ -52,10 +52,9 @@ class OnDisk:
         """The object was used."""
         self._shared.space.touch(self._digest, self.oid)
 
-    def is_alone(self) -> bool:
-        """See `Place.is_alone`."""
-        with self._lock:
-            return self.place.is_alone()
+    def is_nowhere(self) -> bool:
+        """Whether nothing of the object was here when it was last looked for."""
+        return self.place.is_nowhere()
 
     def claim(self, start: int, stop: int) -> tuple[Directory, int]:
         """See `Place.claim`; also tells how much of a reservation a new directory took.
@@ -65,12 +64,11 @@ class OnDisk:
             OSError: the disk refuses.
         """
         with self._lock:
-            try:
-                directory = self.place.claim(start, stop)
-            except BaseException:
-                self._count_created()
-                raise
-            return directory, self._count_created()
+            directory = self.place.claim(start, stop)
+            created, self.place.created = self.place.created, 0
+        if created:
+            self._shared.space.committed(self._digest, self.oid, created)
+        return directory, created
 
     def free(self, start: int, stop: int) -> list[ByteRange]:
         """See `Place.free`.
@@ -160,12 +158,6 @@ class OnDisk:
         if self.place.extents:
             self.touch()
         self.place.close()
-
-    def _count_created(self) -> int:
-        created, self.place.created = self.place.created, 0
-        if created:
-            self._shared.space.committed(self._digest, self.oid, created)
-        return created
 
     def _proved(self, extent: Extent) -> None:
         with self._lock:

@@ -80,9 +80,9 @@ class Place:
         self.extents = self.directory.extents
         return changed
 
-    def is_alone(self) -> bool:
-        """Whether a fill of the whole object may become the file of the object: nothing is here."""
-        return self._lease is None and not self._load()
+    def is_nowhere(self) -> bool:
+        """Whether nothing of the object was here when it was last looked for."""
+        return self._lease is None
 
     def commit_alone(self, temporary: str, file: OpenFile) -> int | None:
         """Make a file with the whole object and its trailer the place of the object.
@@ -118,8 +118,6 @@ class Place:
             OSError: the disk refuses.
         """
         for _ in range(TRIES):
-            if self.directory is not None and self.directory.is_removed():
-                self.close()
             if self._lease is None:
                 self._make_directory()
                 self._load()
@@ -137,7 +135,12 @@ class Place:
         self, directory: Directory, temporary: str, trailer: OpenFile, span: ByteRange
     ) -> bool:
         """Commit a range that was claimed, see `Directory.commit`; ``directory`` is where it was claimed."""
-        is_new = directory.commit(temporary, trailer, span)
+        try:
+            is_new = directory.commit(temporary, trailer, span)
+        except FileNotFoundError:
+            if directory is self.directory and directory.is_removed():
+                self.close()
+            raise
         if directory is self.directory:
             self.extents = directory.extents
         return is_new
