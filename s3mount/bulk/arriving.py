@@ -48,6 +48,7 @@ class OneGet:
 
     __slots__ = (
         "_began",
+        "_engine",
         "_fill",
         "_held",
         "_meta",
@@ -62,6 +63,7 @@ class OneGet:
         self, engine: Engine, meta: ObjectMeta, held: CachedObject, gap: ByteRange, over: Over
     ) -> None:
         self._began = time.monotonic()
+        self._engine = engine
         self._meta = meta
         self._held = held
         self._over = over
@@ -85,7 +87,10 @@ class OneGet:
         fetched = fill.pos - fill.start
         self._held.close()
         trip = Trip(error, fetched, time.monotonic() - self._began, self._version_id)
-        self._over(self._meta, trip)
+        if fill.is_deferred:
+            self._engine.call(lambda: self._over(self._meta, trip))
+        else:
+            self._over(self._meta, trip)
 
 
 class Budget:

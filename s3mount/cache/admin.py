@@ -12,6 +12,7 @@ from typing import NamedTuple
 from s3mount.cache import pin_rows, pins, reclaim, session
 from s3mount.cache.beside import bring_in_line, clock, objects_of, open_beside
 from s3mount.cache.evict import Victim
+from s3mount.cache.former import Former
 from s3mount.cache.housekeeping import evict_bytes
 from s3mount.cache.index import Index, StoreTotal
 from s3mount.cache.layout import SHARDS, Layout, is_digest
@@ -265,6 +266,9 @@ def _remove_orphans(layout: Layout, index: Index) -> int:
     before = len(os.listdir(layout.tmp))
     reclaim.remove_leftovers(layout, "")
     found = before - len(os.listdir(layout.tmp))
+    former = Former(layout)
+    former.remove(EVERYTHING)
+    found += former.removed
     dead = reclaim.dead_sessions(layout, index, "")
     for shard in SHARDS:
         for name in _strangers(layout.shard(shard)):

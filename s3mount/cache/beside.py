@@ -23,7 +23,7 @@ def open_beside(root: Path) -> tuple[Layout, Index]:
         CacheError: there is no cache that we may use.
     """
     layout = Layout(root)
-    if not os.path.isdir(layout.home):
+    if not layout.is_there():
         raise CacheError(f"there is no cache in {root}", hint="name its directory with --cache-dir")
     layout.prepare()
     return layout, Index(layout, patience=PATIENCE)

@@ -15,20 +15,19 @@ from typing import NamedTuple, TypeVar
 from s3mount.cache import pin_rows, pins
 from s3mount.cache.cached_object import CachedObject
 from s3mount.cache.demand import Demand
-from s3mount.cache.extent import OpenFiles
-from s3mount.cache.fill import Fill, Waiter
+from s3mount.cache.fill import Fill
 from s3mount.cache.housekeeping import Housekeeping
 from s3mount.cache.index import Index, Totals
 from s3mount.cache.layout import ByteRange, Layout, ObjectId
 from s3mount.cache.memory import MemoryBudget
 from s3mount.cache.pin_rows import PinInfo
-from s3mount.cache.shared import Backlog, Job, Shared, Tally
+from s3mount.cache.shared import Backlog, Deferred, Job, Shared, Tally
 from s3mount.cache.space import Limits, Space
 from s3mount.cache.trailer import cost_on_disk
+from s3mount.cache.waiting import Waiter
 from s3mount.cache.whole import is_whole
 from s3mount.errors import CacheError
 from s3mount.metrics import Counters
-from s3mount.store.descriptors import limit, share
 
 __all__ = [
     "ByteRange",
@@ -43,8 +42,6 @@ __all__ = [
     "cost_on_disk",
 ]
 
-EXTENTS_OPEN = 1024
-"""Files of large objects' extents that stay open at the most."""
 TRIES = 40
 """Times that a busy index is asked, some 2 seconds."""
 
@@ -104,10 +101,10 @@ class Cache:
         self._shared = Shared(
             layout,
             space,
-            OpenFiles(share(EXTENTS_OPEN, limit())),
             MemoryBudget(limits.memory),
             Tally(),
             Backlog(run, limit=limits.memory // 2),
+            Deferred(),
         )
         self._housekeeping = Housekeeping(self._shared, index, counters)
         self._index = index
@@ -127,10 +124,13 @@ class Cache:
         held.load()
         return held
 
-    def hold(self, held: CachedObject) -> None:
-        """One holder more of an object that is held; called by the object."""
+    def hold(self, held: CachedObject) -> bool:
+        """One holder more; False when the last one has just left. Called by the object."""
         with self._lock:
+            if self._objects.get(held.oid) is not held:
+                return False
             self._holders[held.oid] += 1
+            return True
 
     def let_go(self, held: CachedObject) -> None:
         """One holder less; the last one shuts the object. Called by the object."""

@@ -1,6 +1,6 @@
 """One version of one object: what of it is here, what is on its way, and who waits.
 
-This module joins the extents on disk (`place`) with the fills in flight; it knows no other object
+This module joins the extents on disk (`on_disk`) with the fills in flight; it knows no other object
 and no policy. Concurrency rule: one lock for each object, held while descriptions change and
 while a new extent is renamed, never while object bytes are read or written and never while a
 callback runs. A read that one extent can answer takes no lock at all.
@@ -10,14 +10,16 @@ import threading
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from s3mount.cache.extent import Extent, OpenFile, reply_buffer
+from s3mount.cache.extent import Extent, reply_buffer
 from s3mount.cache.extent_map import subtract
-from s3mount.cache.fill import Fill, Snapshot, Waiter
+from s3mount.cache.fill import Fill, Snapshot
 from s3mount.cache.layout import ByteRange, ObjectId
-from s3mount.cache.place import ALREADY_THERE, Place
-from s3mount.cache.shared import Shared
-from s3mount.cache.trailer import Damaged, charge, identity_prefix
-from s3mount.errors import CacheFull, S3MountError, StoreError
+from s3mount.cache.on_disk import OnDisk
+from s3mount.cache.open_file import OpenFile
+from s3mount.cache.shared import Job, Shared
+from s3mount.cache.trailer import Damaged
+from s3mount.cache.waiting import Waiter
+from s3mount.errors import S3MountError, StoreError
 
 RWF_NOWAIT = 8
 """Of preadv2: fail rather than wait for the disk. A constant of Linux, which `os` has only where
@@ -37,14 +39,17 @@ class _Piece(NamedTuple):
         if isinstance(self.source, Extent):
             return self.source.copy(self.start, self.stop, target, flags)
         assert self.snapshot is not None
-        return self.snapshot.copy(self.start - self.source.start, target)
+        # What failed or was dropped meanwhile may have been overwritten while it was copied.
+        return self.snapshot.copy(self.start - self.source.start, target) and not (
+            self.source.is_void
+        )
 
 
 class Registry(Protocol):
     """Who knows all open objects."""
 
-    def hold(self, held: "CachedObject") -> None:
-        """One holder more."""
+    def hold(self, held: "CachedObject") -> bool:
+        """One holder more; False when the last one has just left."""
 
     def let_go(self, held: "CachedObject") -> None:
         """One holder less; the last one shuts the object."""
@@ -61,14 +66,12 @@ class CachedObject:
 
     def __init__(self, oid: ObjectId, shared: Shared, registry: Registry) -> None:
         self.oid = oid
-        self.identity = identity_prefix(oid)
-        self._digest = oid.digest()
         self._shared = shared
         self._registry = registry
         self._lock = threading.Lock()
         # Guarded by the lock.
-        path = shared.layout.object(self._digest)
-        self._place = Place(path, oid.size, self.identity, shared.files)
+        self.on_disk = OnDisk(oid, shared, self._lock, self._later)
+        self._place = self.on_disk.place
         self._loaded = False
         self._fills: list[Fill] = []
         self._streamed: list[Fill] = []
@@ -82,7 +85,7 @@ class CachedObject:
             if not self._loaded:
                 self._loaded = True
                 if self._place.refresh():
-                    self._shared.space.touch(self._digest, self.oid)
+                    self.on_disk.touch()
 
     def read(self, start: int, stop: int) -> memoryview | bytes | None:
         """Bytes ``start`` to ``stop`` if all of them are here.
@@ -100,7 +103,7 @@ class CachedObject:
             try:
                 return extent.read(start, stop)
             except (Damaged, OSError) as error:
-                self._discard(extent, error)
+                self.on_disk.discard(extent, error)
         return self._gather(start, stop, 0)
 
     def read_if_in_memory(self, start: int, stop: int) -> memoryview | bytes | None:
@@ -110,7 +113,7 @@ class CachedObject:
             try:
                 return extent.read(start, stop, RWF_NOWAIT)
             except (Damaged, OSError) as error:
-                self._discard(extent, error)
+                self.on_disk.discard(extent, error)
         return self._gather(start, stop, RWF_NOWAIT)
 
     def missing(self, start: int, stop: int) -> list[ByteRange]:
@@ -180,9 +183,21 @@ class CachedObject:
             try:
                 extent.check()
             except (Damaged, OSError) as error:
-                self._discard(extent, error)
+                self.on_disk.discard(extent, error)
                 damaged += extent.stop - extent.start
         return damaged
+
+    def backing(self) -> OpenFile | None:
+        """A file with the object's bytes at their own offsets and nothing behind them, for who reads past us.
+
+        Asked at each open of a file: a few system calls for an object that came in parts, nothing for others.
+
+        Returns:
+            The file, open for reading only, when the whole object is on disk and every byte is known good in this boot
+            of the machine; None otherwise, and always for an object that came with one GET, whose file is longer. It
+            holds these bytes as long as this object is held: who uses it holds both, and closes this one last.
+        """
+        return self.on_disk.backing()
 
     def close(self) -> None:
         """Give this holder's lease back. Fills in flight go on to their commit."""
@@ -192,11 +207,10 @@ class CachedObject:
         """The last holder has left: close files, forget what is only in memory."""
         with self._lock:
             streamed, self._streamed = self._streamed, []
-            if self._place.extents:
-                self._shared.space.touch(self._digest, self.oid)
-            self._place.close()
         for fill in streamed:
             fill.release()
+        with self._lock:
+            self.on_disk.close()
 
     # What a fill calls.
 
@@ -224,19 +238,13 @@ class CachedObject:
             # New lists: a reader may be copying from the old ones.
             fill.tail, fill.offsets = fill.tail[pieces:], fill.offsets[pieces:]
 
-    def commit(self, fill: Fill, path: str, file: OpenFile, cost: int) -> int | None:
-        """Give a whole extent its place and count it; see `Owner.commit`."""
-        try:
-            with self._lock:
-                created = self._place.commit(path, file, fill.start, fill.stop)
-        except OSError:
-            return None
-        if created is None:
-            return None
-        if created == ALREADY_THERE:
-            return 0
-        self._shared.space.committed(self._digest, self.oid, cost + created)
-        return cost + created
+    def is_sound(self, fill: Fill) -> None:
+        """All bytes are here and may be read, although the fill is not over."""
+        with self._lock:
+            fill.ready = fill.stop
+            due = self._due(fill)
+        for waiter in due:
+            waiter.fire(None)
 
     def settle(self, fill: Fill, error: StoreError | None) -> None:
         """The fill is over; a spilled one is kept in memory."""
@@ -253,7 +261,7 @@ class CachedObject:
         for waiter in due:
             waiter.fire(error)
         if fill.settled is not None:
-            fill.settled(error or self._unkept(fill))
+            fill.settled(error or fill.unkept())
         self._registry.let_go(self)
 
     def forget(self, fill: Fill) -> None:
@@ -264,14 +272,18 @@ class CachedObject:
             self._streamed.remove(fill)
         fill.release()
 
-    def _unkept(self, fill: Fill) -> CacheFull | None:
-        """Why whole bytes are not in the cache, None when they are."""
-        if not fill.spilled:
-            return None
-        return CacheFull(
-            f"the cache has no room for {self.oid.key!r}",
-            hint="raise --cache-size, lower --cache-min-free, or make room with s3mount cache prune",
-        )
+    def _later(self, job: Job) -> None:
+        """Have something written that is not bytes, while the object is held."""
+        if not self._registry.hold(self):
+            return
+
+        def work() -> None:
+            try:
+                job()
+            finally:
+                self._registry.let_go(self)
+
+        self._shared.backlog.leave(work, 0)
 
     # Under the lock.
 
@@ -369,19 +381,11 @@ class CachedObject:
                     return None
             except (Damaged, OSError) as error:
                 if isinstance(piece.source, Extent):
-                    self._discard(piece.source, error)
+                    self.on_disk.discard(piece.source, error)
                 else:
                     self._break(piece.source)
                 return None
         return view
-
-    def _discard(self, extent: Extent, error: Exception) -> None:
-        """Count an extent as missing; one whose bytes are wrong goes from the disk too."""
-        with self._lock:
-            freed = self._place.discard(extent, remove=isinstance(error, Damaged))
-        self._shared.tally.add("cache.damaged_extents")
-        if freed:
-            self._shared.space.lost(self._digest, self.oid, charge(freed))
 
     def _break(self, fill: Fill) -> None:
         """The disk does not give back what a fill wrote: its range counts as missing."""

@@ -1,16 +1,16 @@
-"""Committed extents: immutable files of object bytes, checked when they are first read.
+"""Committed extents: bytes of an object that never change, checked when they are first read.
 
-This module opens, reads and checks extent files; it does not know which extents an object has,
-nor who evicts them. Concurrency rule: an `Extent` may be read by any number of threads at once
-and takes no lock; a buffer belongs to the thread that asked for it.
+This module reads and checks extents; it does not know which extents an object has, nor who evicts
+them. Concurrency rule: an `Extent` may be read by any number of threads at once and takes no lock;
+a buffer belongs to the thread that asked for it.
 """
 
-import errno
 import os
 import threading
-from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable
 
+from s3mount.cache.layout import ByteRange
+from s3mount.cache.open_file import OpenFile, read_fully, read_some
 from s3mount.cache.trailer import (
     CELL,
     CELL_SHIFT,
@@ -25,22 +25,6 @@ from s3mount.store.buffers import page_aligned
 
 CHECKED_AT_ONCE = 8 * CELL
 """Bytes that a check holds in memory."""
-
-
-class OpenFile:
-    """A descriptor that is closed when the last one who reads through it lets go.
-
-    CPython closes it at once, with the last reference: a reader that holds a local reference can
-    never find the number closed, or worse, given to another file, and needs no lock for that.
-    """
-
-    __slots__ = ("fd",)
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-
-    def __del__(self) -> None:
-        os.close(self.fd)
 
 
 class _Buffers(threading.local):
@@ -70,76 +54,60 @@ def scratch_buffer(length: int) -> memoryview:
     return view[:length]
 
 
-def read_fully(fd: int, view: memoryview, at: int, flags: int = 0) -> bool:
-    """Fill ``view`` from offset ``at``; False when the disk would have to be waited for.
-
-    Raises:
-        Damaged: the file ends too soon, or the disk could not read it.
-    """
-    done = 0
-    while done < len(view):
-        try:
-            count = os.preadv(fd, [view[done:] if done else view], at + done, flags)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            if flags and error.errno == errno.EOPNOTSUPP:
-                flags = 0
-                continue
-            raise Damaged(f"cannot be read: {error.strerror}") from error
-        if not count:
-            raise Damaged("the file ends too soon")
-        done += count
-    return True
-
-
 class Extent:
-    """Bytes ``start`` to ``stop`` of one object version, in a file of their own.
+    """Bytes ``start`` to ``stop`` of one object version.
+
+    Attributes:
+        gone: the bytes may be given back any moment now; a read that ends after that is worth nothing.
+        known: every byte is known good, written or proved by this process; guarded by the object's lock.
 
     Args:
-        start: the first byte.
-        stop: the byte behind the last.
-        path: where the file lies.
+        span: which bytes.
+        file: holds them.
+        base: offset of the first one in ``file``.
         prefix: `identity_prefix` of the object.
-        files: who counts open files.
-        inode: of the file.
-        file: the file when it is open already; then the caller counts it.
+        path: of the trailer; empty where it stands behind the bytes.
+        inode: of the file that holds the trailer.
+        on_proved: called, on any thread and maybe more than once, when the last byte has been proved.
     """
 
     __slots__ = (
+        "_base",
         "_file",
-        "_files",
+        "_on_proved",
         "_prefix",
         "_proved",
         "_sums",
+        "gone",
         "inode",
+        "known",
         "path",
-        "recent",
         "start",
         "stop",
     )
 
     def __init__(
         self,
-        start: int,
-        stop: int,
-        path: str,
+        span: ByteRange,
+        file: OpenFile,
+        base: int,
         prefix: bytes,
-        files: "OpenFiles",
         *,
+        path: str,
         inode: int,
-        file: OpenFile | None = None,
+        on_proved: "Callable[[Extent], None] | None" = None,
     ) -> None:
-        self.start = start
-        self.stop = stop
+        self.start, self.stop = span
         self.path = path
         self.inode = inode
-        self.recent = False
+        self.gone = False
+        self.known = False
         self._file = file
-        self._files = files
+        self._base = base
         self._prefix = prefix
+        self._on_proved = on_proved
         self._sums: tuple[int, ...] | None = None
-        self._proved = bytearray(cells_of(stop - start))
+        self._proved = bytearray(cells_of(self.stop - self.start))
 
     def read(self, start: int, stop: int, flags: int = 0) -> memoryview | None:
         """Bytes ``start`` to ``stop`` in the thread's reply buffer.
@@ -149,30 +117,33 @@ class Extent:
 
         Raises:
             Damaged: the bytes are not those that were committed.
-            OSError: the file could not be opened, for a reason that does not lie in the file.
+            OSError: the trailer could not be opened, for a reason that does not lie in the file.
         """
-        file = self._file or self._open()
-        self.recent = True
         begin = start - self.start
         end = stop - self.start
         if self._proved.find(0, begin >> CELL_SHIFT, ((end - 1) >> CELL_SHIFT) + 1) < 0:
             view = reply_buffer(end - begin)
-            return view if read_fully(file.fd, view, begin, flags) else None
-        low = begin & -CELL
-        view = reply_buffer(min(self.stop - self.start, (end + CELL - 1) & -CELL) - low)
-        proved = self._read_and_prove(file, view, low, flags)
-        return view[begin - low : end - low] if proved else None
+            if not read_fully(self._file.fd, view, self._base + begin, flags):
+                return None
+        else:
+            low = begin & -CELL
+            view = reply_buffer(min(self.stop - self.start, (end + CELL - 1) & -CELL) - low)
+            if not self._read_and_prove(view, low, flags):
+                return None
+            view = view[begin - low : end - low]
+        if self.gone:  # not worth a call in the way of every read
+            self._refuse_gone()
+        return view
 
     def copy(self, start: int, stop: int, target: memoryview, flags: int = 0) -> bool:
         """The same into ``target``, for a range of which other parts lie elsewhere."""
-        file = self._file or self._open()
-        self.recent = True
         begin = start - self.start
         end = stop - self.start
         low = begin & -CELL
         view = scratch_buffer(min(self.stop - self.start, (end + CELL - 1) & -CELL) - low)
-        if not self._read_and_prove(file, view, low, flags):
+        if not self._read_and_prove(view, low, flags):
             return False
+        self._refuse_gone()
         target[:] = view[begin - low : end - low]
         return True
 
@@ -181,93 +152,48 @@ class Extent:
 
         Raises:
             Damaged: the bytes are not those that were committed.
-            OSError: the file could not be opened, for a reason that does not lie in the file.
+            OSError: the trailer could not be opened, for a reason that does not lie in the file.
         """
-        file = self._file or self._open()
         length = self.stop - self.start
         for low in range(0, length, CHECKED_AT_ONCE):
             view = scratch_buffer(min(CHECKED_AT_ONCE, length - low))
-            self._read_and_prove(file, view, low, 0)
+            self._read_and_prove(view, low, 0)
 
-    def drop_file(self) -> None:
-        """Close the file as soon as nobody reads from it; the next read opens it again."""
-        self._file = None
+    def _refuse_gone(self) -> None:
+        if self.gone:
+            raise Damaged("it was given back while it was read")
 
-    def _read_and_prove(self, file: OpenFile, view: memoryview, low: int, flags: int) -> bool:
+    def _read_and_prove(self, view: memoryview, low: int, flags: int) -> bool:
         sums = self._sums
         if sums is None:
-            name = identity(self._prefix, self.start, self.stop)
-            length = self.stop - self.start
-            # One byte more than there should be: a longer file is another file.
-            trailer = bytearray(trailer_size(length, name) + 1)
-            count = self._read_trailer(file.fd, trailer, length, flags)
-            if count is None:
+            sums = self._read_sums(flags)
+            if sums is None:
                 return False
-            sums = self._sums = decode(bytes(trailer[:count]), name, length)
-        if not read_fully(file.fd, view, low, flags):
+            self._sums = sums
+        if not read_fully(self._file.fd, view, self._base + low, flags):
             return False
         first = low >> CELL_SHIFT
         check_cells(view, sums, first)
         cells = cells_of(len(view))
         self._proved[first : first + cells] = b"\1" * cells
+        if not self.known and self._on_proved is not None and 0 not in self._proved:
+            self._on_proved(self)
         return True
 
-    @staticmethod
-    def _read_trailer(fd: int, trailer: bytearray, at: int, flags: int) -> int | None:
-        try:
-            return os.preadv(fd, [trailer], at, flags)
-        except BlockingIOError:
-            return None
-        except OSError as error:
-            if flags and error.errno == errno.EOPNOTSUPP:
-                return Extent._read_trailer(fd, trailer, at, 0)
-            raise Damaged(f"cannot be read: {error.strerror}") from error
+    def _read_sums(self, flags: int) -> tuple[int, ...] | None:
+        length = self.stop - self.start
+        name = identity(self._prefix, self.start, self.stop)
+        # One byte more than there should be: a longer file is another file.
+        trailer = bytearray(trailer_size(length, name) + 1)
+        file, at = (self._open_trailer(), 0) if self.path else (self._file, length)
+        count = read_some(file.fd, trailer, at, flags)
+        return None if count is None else decode(bytes(trailer[:count]), name, length)
 
-    def _open(self) -> OpenFile:
+    def _open_trailer(self) -> OpenFile:
         try:
-            fd = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            file = OpenFile(os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC))
         except FileNotFoundError as error:
-            raise Damaged("the file is gone") from error
-        file = OpenFile(fd)
-        inode = os.fstat(fd).st_ino
-        if inode != self.inode:
-            # What was proved of the old file says nothing about a new one of the same name.
-            raise Damaged("the file was replaced")
-        self._file = file
-        self._files.opened(self)
+            raise Damaged("the trailer is gone") from error
+        if os.fstat(file.fd).st_ino != self.inode:
+            raise Damaged("the trailer was replaced")
         return file
-
-
-class OpenFiles:
-    """Which extents of directories have an open file: a bounded number, lately read ones first.
-
-    Args:
-        limit: descriptors.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._lock = threading.Lock()
-        self._extents: deque[Extent] = deque()
-
-    def opened(self, extent: Extent) -> None:
-        """Count one more open file and close another when that is one too many."""
-        with self._lock:
-            extents = self._extents
-            extents.append(extent)
-            while len(extents) > self._limit:
-                oldest = extents.popleft()
-                if oldest.recent and oldest is not extent:
-                    oldest.recent = False
-                    extents.append(oldest)
-                else:
-                    oldest.drop_file()
-
-    def forget(self, extents: Collection[Extent]) -> None:
-        """Close the files of extents that nobody has open any more."""
-        for extent in extents:
-            extent.drop_file()
-        if extents:
-            gone = set(map(id, extents))
-            with self._lock:
-                self._extents = deque(kept for kept in self._extents if id(kept) not in gone)

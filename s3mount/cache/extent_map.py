@@ -44,7 +44,7 @@ class ExtentMap(Generic[SpanT]):
         for span in sorted(spans, key=_order):
             if not kept or span.stop > kept[-1].stop:
                 kept.append(span)
-        self._spans = tuple(kept)
+        self._spans = kept
         self._starts = [span.start for span in kept]
 
     def __iter__(self) -> Iterator[SpanT]:
@@ -74,8 +74,10 @@ class ExtentMap(Generic[SpanT]):
         if number and self._starts[number - 1] == span.start:
             number -= 1
         grown = type(self)()
-        grown._spans = (*self._spans[:number], span, *self._spans[behind:])
-        grown._starts = [*self._starts[:number], span.start, *self._starts[behind:]]
+        grown._spans = self._spans.copy()
+        grown._spans[number:behind] = (span,)
+        grown._starts = self._starts.copy()
+        grown._starts[number:behind] = (span.start,)
         return grown
 
     def without(self, span: SpanT) -> Self:

@@ -1,24 +1,27 @@
 """Bytes of one object on their way to disk, readable from the moment they arrive.
 
 This module gathers, writes, checks and hands a finished extent to its object; it does not know
-paths inside the objects directory, nor who reads. Concurrency rule: `head`, `write`, `finish` and
+where on disk that is (see `landing`), nor who reads. Concurrency rule: `head`, `write`, `finish` and
 `fail` come from one thread, in that order, and touch no disk; what they leave to do is done in the
 same order by the jobs of the backlog, on one other thread (or at once, where there is none).
 Everything a reader needs changes under the object's lock, and a reader takes a `snapshot` under it
 and copies without it.
 """
 
-import contextlib
-import os
+import time
 from bisect import bisect_right
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from s3mount.cache.extent import OpenFile, read_fully
+from s3mount.cache.directory import Taken
+from s3mount.cache.landing import Landing, land, land_late
 from s3mount.cache.layout import ByteRange, ObjectId
+from s3mount.cache.on_disk import OnDisk
+from s3mount.cache.open_file import OpenFile, read_fully
 from s3mount.cache.shared import Shared
-from s3mount.cache.trailer import BLOCK, RunningSums, charge, encode, identity, trailer_size
-from s3mount.errors import BadBody, S3MountError, StoreError
+from s3mount.cache.trailer import Damaged, RunningSums
+from s3mount.cache.waiting import Waiter
+from s3mount.errors import BadBody, CacheFull, S3MountError, StoreError
 from s3mount.store.interface import Head
 from s3mount.store.pieces import write_at
 
@@ -26,45 +29,19 @@ GATHER = 256 * 1024
 """Bytes written by one job: a job costs more than a call."""
 WITHHELD = 1024 * 1024
 """A body up to this size whose checksum is told is checked before anybody reads it: the kernel keeps what was read."""
+PATIENCE = 300.0
+"""Seconds that bytes stay in memory because somebody else writes them: longer than any request may take."""
 
 
 class Unsound(BadBody):
     """All bytes came and they are not the object's; nobody has tried again yet."""
 
 
-class Waiter:
-    """Somebody who waits for a range; `cancel` ends that without a call."""
-
-    __slots__ = ("_cancel", "callback", "fill", "start", "stop", "until")
-
-    def __init__(
-        self,
-        span: ByteRange,
-        callback: Callable[[StoreError | None], None],
-        cancel: "Callable[[Waiter], None]",
-    ) -> None:
-        self.start, self.stop = span
-        self.callback: Callable[[StoreError | None], None] | None = callback
-        self.fill: Fill | None = None
-        self.until = 0
-        self._cancel = cancel
-
-    def cancel(self) -> None:
-        """Never call back from now on; a call that has begun goes on."""
-        self._cancel(self)
-
-    def fire(self, error: StoreError | None) -> None:
-        """Call back, once."""
-        callback, self.callback = self.callback, None
-        if callback is not None:
-            callback(error)
-
-
 class Owner(Protocol):
     """The object that a fill belongs to, as the fill sees it."""
 
     oid: ObjectId
-    identity: bytes
+    on_disk: OnDisk
 
     def arrived(self, fill: "Fill", piece: bytes) -> None:
         """Add bytes to the fill's tail, under the lock, and wake who waited for them."""
@@ -72,19 +49,8 @@ class Owner(Protocol):
     def written(self, fill: "Fill", file: OpenFile, pieces: int, count: int) -> None:
         """The first ``pieces`` of the tail, ``count`` bytes, are in the file now."""
 
-    def commit(self, fill: "Fill", path: str, file: OpenFile, cost: int) -> int | None:
-        """Give a whole extent its place and count it.
-
-        Args:
-            fill: the range.
-            path: where the file lies now.
-            file: the file, open.
-            cost: bytes of disk that the file takes.
-
-        Returns:
-            The bytes that were counted, with those of new directories; 0 when the same extent was
-            there already, None when there is no place now.
-        """
+    def is_sound(self, fill: "Fill") -> None:
+        """All bytes are here and may be read, although the fill is not over."""
 
     def settle(self, fill: "Fill", error: StoreError | None) -> None:
         """The fill is over; a spilled one is kept in memory."""
@@ -97,6 +63,7 @@ class Snapshot(NamedTuple):
     """What has arrived of a fill at one moment."""
 
     file: OpenFile | None
+    base: int
     written: int
     tail: list[bytes]
     offsets: list[int]
@@ -106,7 +73,7 @@ class Snapshot(NamedTuple):
         from_file = max(0, min(self.written - begin, len(target)))
         if from_file:
             assert self.file is not None
-            if not read_fully(self.file.fd, target[:from_file], begin):
+            if not read_fully(self.file.fd, target[:from_file], self.base + begin):
                 return False
         at = begin + from_file
         number = bisect_right(self.offsets, at) - 1
@@ -123,23 +90,35 @@ class Fill:
     """A range of an object on its way; what the engine calls a sink.
 
     Made by `CachedObject.begin_fill`. Where the disk has no room or fails, the bytes stay in
-    memory and are readable until the object is closed or the memory is needed.
+    memory and are readable until the object is closed or the memory is needed. Where somebody else writes
+    some of the same bytes they stay there as well, until they are all here: then what nobody else has written
+    is written, and where ``settled`` is to be told of it the fill waits for the rest.
+
+    Attributes:
+        spilled: the bytes are in memory.
+        is_deferred: it waits, or waited, for others who write the same bytes; it is settled on the thread of
+            `Cache.maintain`.
+        is_void: what the file holds may be given back any moment now.
     """
 
     __slots__ = (
         "_crc",
         "_done",
+        "_give_up_at",
+        "_landing",
+        "_late",
         "_owner",
-        "_path",
         "_queued",
-        "_reserved",
         "_shared",
         "_summed",
         "_sums",
         "awaited",
+        "base",
         "broken",
         "file",
         "held",
+        "is_deferred",
+        "is_void",
         "offsets",
         "pos",
         "ready",
@@ -172,7 +151,9 @@ class Fill:
         self.ready = start
         self.withheld = False
         self.broken = False
+        self.is_void = False
         self.file: OpenFile | None = None
+        self.base = 0
         self.written_bytes = 0
         self.tail: list[bytes] = []
         self.offsets: list[int] = []
@@ -186,13 +167,15 @@ class Fill:
         self._queued = 0
         # Of the jobs.
         self.spilled = False
+        self.is_deferred = False
         self.held = 0
         self._owner = owner
         self._shared = shared
         self._sums = RunningSums()
         self._summed = 0
-        self._path = ""
-        self._reserved = 0
+        self._landing: Landing | None = None
+        self._late = False
+        self._give_up_at = 0.0
 
     def __repr__(self) -> str:
         where = "memory" if self.spilled else "disk"
@@ -236,7 +219,7 @@ class Fill:
 
     def snapshot(self) -> Snapshot:
         """What has arrived; the caller holds the object's lock."""
-        return Snapshot(self.file, self.written_bytes, self.tail, self.offsets)
+        return Snapshot(self.file, self.base, self.written_bytes, self.tail, self.offsets)
 
     def drop(self) -> None:
         """Forget a finished fill that was kept in memory."""
@@ -246,12 +229,25 @@ class Fill:
         """Give back memory and disk that no reader can reach any more."""
         if self.spilled:
             self._shared.memory.forget(self, self.held)
-        self._release_disk()
+        if self._landing is not None:
+            self.is_void = True
+            self._landing.give_up()
+            self._landing = None
 
-    def _release_disk(self) -> None:
-        if self._reserved:
-            self._shared.space.release(self._reserved)
-            self._reserved = 0
+    def unkept(self) -> CacheFull | None:
+        """Why whole bytes are not in the cache for others, None when they are."""
+        if not self.spilled:
+            return None
+        key = self._owner.oid.key
+        if self._late:
+            return CacheFull(
+                f"another process holds the place of {key!r} in the cache",
+                hint="try again when it is done",
+            )
+        return CacheFull(
+            f"the cache has no room for {key!r}",
+            hint="raise --cache-size, lower --cache-min-free, or make room with s3mount cache prune",
+        )
 
     def _bad_body(self, what: str) -> BadBody:
         key = self._owner.oid.key
@@ -274,16 +270,22 @@ class Fill:
             what = f"the body of {key!r} does not match the checksum that the store sent"
             self._abandon(Unsound(what, key=key))
             return
+        if not self.spilled and self.stop > self.start:
+            self._commit()
         if self.spilled:
             self._hold_tail()
-        elif self.stop > self.start:
-            self._commit()
-        self._owner.settle(self, None)
+        if self._late:
+            self._give_up_at = time.monotonic() + PATIENCE
+            self.is_deferred = not self._land_late()
+        if self.is_deferred:
+            self._owner.is_sound(self)
+            self._shared.deferred.add(self._look_again)
+        else:
+            self._owner.settle(self, None)
 
     def _abandon(self, error: StoreError) -> None:
-        self._discard_file()
-        self._owner.settle(self, error)
         self.release()
+        self._owner.settle(self, error)
 
     def _sums_of_tail(self) -> None:
         """Include what was not included yet: a spilled fill needs no sums but for the whole."""
@@ -292,70 +294,80 @@ class Fill:
             self._sums.update(piece)
         self._summed += len(pieces)
 
-    def _write_tail(self, trailer: bytes = b"") -> bool:
-        """Write the tail, and the trailer behind it; False when the disk refuses."""
+    def _write_tail(self, *, is_end: bool = False) -> bool:
+        """Write the tail, and what ends it; False when that cannot be."""
         self._sums_of_tail()
         count = self._summed
         pieces = self.tail[:count]
         try:
-            file = self.file or self._create()
-            write_at(file.fd, [*pieces, trailer], self.written_bytes)
+            landing = self._landing or self._land()
+            end = landing.end(self._sums) if is_end else b""
+            write_at(landing.file.fd, [*pieces, end], landing.base + self.written_bytes)
+        except Taken:
+            self._spill(late=True)
+            return False
         except OSError:
             self._spill()
             return False
-        self._owner.written(self, file, count, sum(map(len, pieces)))
+        self._owner.written(self, landing.file, count, sum(map(len, pieces)))
         self._summed = 0
         return True
 
-    def _create(self) -> OpenFile:
-        """Make the temporary file, once there is room for all of it."""
-        owner = self._owner
-        length = self.stop - self.start
-        name = identity(owner.identity, self.start, self.stop)
-        # One block more than the file, for the directory of the object.
-        amount = charge(length + trailer_size(length, name)) + BLOCK
-        if not self._shared.space.reserve(amount):
-            raise OSError("the cache is full")
-        self._reserved = amount
-        fd, self._path = self._shared.space.create()
-        return OpenFile(fd)
+    def _land(self) -> Landing:
+        span = ByteRange(self.start, self.stop)
+        landing = self._landing = land(self._owner.on_disk, self._shared, span)
+        self.base = landing.base
+        return landing
 
     def _commit(self) -> None:
-        length = self.stop - self.start
-        trailer = encode(
-            self._sums.cells(), identity(self._owner.identity, self.start, self.stop), length
-        )
-        if not self._write_tail(trailer):
+        if not self._write_tail(is_end=True):
             return
-        assert self.file is not None
-        counted = self._owner.commit(self, self._path, self.file, charge(length + len(trailer)))
-        if counted is None:
+        assert self._landing is not None
+        try:
+            is_committed = self._landing.commit(self._sums)
+        except OSError:
             self._spill()
             return
-        if counted:
-            self._path = ""  # it has another name now
-        self._discard_file()
-        self._shared.space.release(self._reserved - counted)
-        self._reserved = 0
+        if is_committed:
+            self._landing = None
+        else:
+            self._spill(late=True)
 
-    def _spill(self) -> None:
-        """Go on in memory. What the file holds stays readable through its descriptor."""
-        self._discard_file()
-        if self.file is None:
-            self._release_disk()
+    def _spill(self, *, late: bool = False) -> None:
+        """Go on in memory. What the file holds stays readable, and ours."""
+        if self.file is None and self._landing is not None:
+            self._landing.give_up()
+            self._landing = None
         self.spilled = True
-        self._shared.tally.add("cache.streamed_fills")
+        self._late = late
+        if not late:
+            self._shared.tally.add("cache.streamed_fills")
         self._hold_tail()
+
+    def _land_late(self) -> bool:
+        """Write what nobody else has; False when it matters that somebody is still writing a part."""
+        span = ByteRange(self.start, self.stop)
+        on_disk = self._owner.on_disk
+        try:
+            is_there = land_late(on_disk, self._shared, span, self.snapshot())
+            is_coming = not is_there and on_disk.is_being_written(*span)
+        except (OSError, Damaged):
+            self._late = False
+            return True
+        if is_there:
+            self.release()
+            self.spilled = self._late = False
+        return self.settled is None or not is_coming
+
+    def _look_again(self) -> bool:
+        """Whether a deferred fill is over now, one way or the other."""
+        if not self._land_late() and time.monotonic() < self._give_up_at:
+            return False
+        self._owner.settle(self, None)
+        return True
 
     def _hold_tail(self) -> None:
         """Count the tail as memory that stays."""
         amount = self.tail_bytes - self.held
         self.held += amount
         self._shared.memory.grow(amount)
-
-    def _discard_file(self) -> None:
-        if self._path:
-            # What stays in the temporary directory is removed when the session is over.
-            with contextlib.suppress(OSError):
-                os.unlink(self._path)
-            self._path = ""

@@ -9,10 +9,11 @@ import contextlib
 import logging
 import sqlite3
 import time
-from pathlib import Path
 
 from s3mount.cache import pins, reclaim, session
+from s3mount.cache.boot import boot_id
 from s3mount.cache.evict import Victim, choose
+from s3mount.cache.former import Former
 from s3mount.cache.index import Index, Totals
 from s3mount.cache.layout import SHARDS, Layout
 from s3mount.cache.shared import Shared
@@ -53,17 +54,20 @@ class Housekeeping:
         self._due_to_end: dict[str, float] = {}
         self._ending: set[str] = set()
         self._last_totals: Totals | None = None
+        self._former: Former | None = None
 
     def run(self, now: float) -> None:
         """One round."""
         self._now = now
         self._space.attention.clear()
         for step in (
+            self._shared.deferred.run,
             self._flush,
             self._evict,
             self._space.balance,
             self._clear_up,
             self._step_sweep,
+            self._remove_former,
         ):
             try:
                 step()
@@ -103,11 +107,12 @@ class Housekeeping:
         self._next_clear_up = self._now + CLEAR_UP_EVERY
         own = self._space.session_name()
         reclaim.remove_leftovers(self._layout, own)
+        self._former = Former(self._layout)
         for name in reclaim.dead_sessions(self._layout, self._index, own):
             # What it committed and did not count must be found first, or the limit is passed.
             self._due_to_end.setdefault(name, self._now + reclaim.SETTLED)
         due = {name for name, at in self._due_to_end.items() if at <= self._now}
-        if not self._sweeping and (due or self._index.needs_sweep(_boot())):
+        if not self._sweeping and (due or self._index.needs_sweep(boot_id())):
             self._sweeping, self._ending = True, due
             self._sweep = list(SHARDS)
             # A new index knows nothing: better to count young files twice than never.
@@ -123,12 +128,19 @@ class Housekeeping:
         if self._sweep:
             self._space.attention.set()
         elif self._sweeping:
-            self._index.note_swept(_boot())
+            self._index.note_swept(boot_id())
             for name in self._ending:
                 self._index.end_session(name)
                 session.forget(self._layout, name)
                 self._due_to_end.pop(name, None)
             self._sweeping = False
+
+    def _remove_former(self) -> None:
+        if self._former is not None:
+            if self._former.remove(SLICE):
+                self._former = None
+            else:
+                self._space.attention.set()
 
     def _note(self, error: Exception) -> None:
         log.info("cache housekeeping left something for the next round: %s", error)
@@ -184,8 +196,3 @@ def _take(layout: Layout, index: Index, victims: list[Victim], now: float, lease
     index.evicted(gone, shrunk, skipped, now)
     leased.update(skipped)
     return sum(outcome.freed for _, outcome in outcomes)
-
-
-def _boot() -> str:
-    """Which start of the machine this is: after another one, rows may be missing."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()

@@ -5,13 +5,19 @@ use; it knows nothing of what is inside the files. Plain functions and immutable
 thread may use them.
 
     <root>/CACHEDIR.TAG               tells backup programs to skip this tree
-    <root>/v1/objects/ab/<digest>     a file: one extent that is the whole object
-    <root>/v1/objects/ab/<digest>/    or a directory of extents named <start>-<stop> in hexadecimal
-    <root>/v1/tmp/<session>.<n>       extents that are being written
-    <root>/v1/sessions/<session>      one locked file for each process that writes
+    <root>/v2/objects/ab/<digest>     a file: the whole object and its trailer, come with one GET
+    <root>/v2/objects/ab/<digest>/    or a directory, of an object that came in parts:
+        data                          its bytes, each at its own offset, sparse, as long as the object
+        <start>-<stop>                the trailer of one extent, in hexadecimal; its name commits the bytes
+        proved                        perhaps: in which boot every byte of `data` was known good
+    <root>/v2/tmp/<session>.<n>       files that are being written
+    <root>/v2/sessions/<session>      one locked file for each process that writes
+    <root>/v2/demand                  when a reader last waited for the store
+    <root>/v2/index.sqlite            how much is where and when it was used; can be rebuilt
     <root>/v1/pins/<name>             which object versions are not evicted, under a name
-    <root>/v1/demand                  when a reader last waited for the store
-    <root>/v1/index.sqlite            how much is where and when it was used; can be rebuilt
+
+The first version had extents of bytes and trailer in the directories. Its objects, index and sessions are removed (see
+`former`); pins, and what other rooms keep in its directory, are as they were and stay where they are.
 """
 
 import hashlib
@@ -22,7 +28,10 @@ from typing import NamedTuple
 
 from s3mount.errors import CacheError
 
-VERSION = "v1"
+VERSION = "v2"
+FORMER = "v1"
+DATA = "data"
+"""What the bytes are called in the directory of an object."""
 SHARDS = tuple(f"{number:02x}" for number in range(256))
 DIGEST_LENGTH = 40
 TAG = b"Signature: 8a477f597d28d172789f06886806bc55\n# This directory is a cache of s3mount.\n"
@@ -73,7 +82,8 @@ class Layout:
         self.objects = f"{self.home}/objects"
         self.tmp = f"{self.home}/tmp"
         self.sessions = f"{self.home}/sessions"
-        self.pins = f"{self.home}/pins"
+        self.former = str(root / FORMER)
+        self.pins = f"{self.former}/pins"
         self.demand = f"{self.home}/demand"
         self.index = f"{self.home}/index.sqlite"
 
@@ -93,6 +103,10 @@ class Layout:
         """The locked file of one process."""
         return f"{self.sessions}/{session}"
 
+    def is_there(self) -> bool:
+        """Whether there is a cache, of this version or the former one."""
+        return os.path.isdir(self.home) or os.path.isdir(self.former)
+
     def prepare(self) -> None:
         """Make the directories that are not there and refuse those that others could tamper with.
 
@@ -102,7 +116,7 @@ class Layout:
         try:
             os.makedirs(self.root, mode=0o700, exist_ok=True)
             _refuse_unsafe(str(self.root), os.stat(self.root), 0o022)
-            for path in (self.home, self.objects, self.tmp, self.sessions, self.pins):
+            for path in self._directories():
                 make_directory(path)
                 _refuse_unsafe(path, os.lstat(path), 0o077)
             _write_tag(f"{self.root}/CACHEDIR.TAG")
@@ -111,6 +125,9 @@ class Layout:
                 f"cannot use the cache directory {self.root}: {error.strerror}",
                 hint="choose a directory on a local disk with --cache-dir",
             ) from error
+
+    def _directories(self) -> tuple[str, ...]:
+        return self.home, self.former, self.objects, self.tmp, self.sessions, self.pins
 
 
 def extent_name(start: int, stop: int) -> str:

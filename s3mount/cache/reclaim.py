@@ -12,11 +12,12 @@ import stat
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from s3mount.cache import at_rest, stamp
 from s3mount.cache.evict import Victim
 from s3mount.cache.index import Index
-from s3mount.cache.layout import Layout, ObjectId, is_digest, parse_extent_name, session_of
+from s3mount.cache.layout import DATA, Layout, ObjectId, is_digest, session_of
 from s3mount.cache.session import is_alive
-from s3mount.cache.trailer import BLOCK, Damaged, charge, read_back
+from s3mount.cache.trailer import Damaged, charge, read_back
 
 SETTLED = 60.0
 """Seconds after which a live process has counted what it committed: it flushes every second or
@@ -78,22 +79,12 @@ def evict(layout: Layout, victim: Victim) -> Outcome:
 
 
 def _evict_directory(path: str, victim: Victim) -> Outcome:
-    with os.scandir(path) as entries:
-        extents = [(_end_of(entry.name), entry.path, entry.stat().st_size) for entry in entries]
-    extents.sort(reverse=True)
-    freed = 0
-    for number, (_, extent, size) in enumerate(extents, 1):
-        os.unlink(extent)
-        freed += charge(size)
-        if not victim.whole and freed >= victim.give_up and number < len(extents):
+    if not victim.whole:
+        freed = at_rest.take_from_end(path, victim.give_up)
+        if at_rest.contents(path).trailers:
             return Outcome(freed)
-    os.rmdir(path)
-    return Outcome(freed + BLOCK, gone=True)
-
-
-def _end_of(name: str) -> int:
-    span = parse_extent_name(name)
-    return span.stop if span else 1 << 63
+        return Outcome(freed + at_rest.remove(path), gone=True)
+    return Outcome(at_rest.remove(path), gone=True)
 
 
 def remove_leftovers(layout: Layout, own: str) -> int:
@@ -149,7 +140,7 @@ def sweep_shard(
         names = []
     for name in filter(is_digest, names):
         said = rows.pop(name, None)
-        size, changed = measure(layout.object(name))
+        size, changed = measure(layout.object(name), mends=True)
         if not size or changed > now - settled:
             continue
         if said is None:
@@ -165,35 +156,52 @@ def sweep_shard(
     return len(names)
 
 
-def measure(path: str) -> tuple[int, float]:
-    """What an object costs the limit, and when it last changed; zeros when it is not there."""
+def measure(path: str, *, mends: bool = False) -> tuple[int, float]:
+    """What an object costs the limit, and when it last changed; zeros when it is not there.
+
+    Args:
+        path: of the object.
+        mends: give back what belongs to nothing, unless somebody uses the object.
+    """
     try:
         found = os.lstat(path)
         if stat.S_ISREG(found.st_mode):
             return charge(found.st_size), found.st_mtime
-        with os.scandir(path) as entries:
-            extents = sum(charge(entry.stat().st_size) for entry in entries)
-        return extents + BLOCK, found.st_mtime
+        inside = at_rest.contents(path)
+        changed = max(found.st_mtime, inside.data.st_mtime if inside.data else 0.0)
+        excess = inside.unaccounted() if mends else 0
+        return inside.cost() + (excess and _left_over(path, excess)), changed
     except FileNotFoundError:
         return 0, 0.0
 
 
+def _left_over(path: str, excess: int) -> int:
+    """What stays of bytes that belong to nothing. Those of a leased object may be on their way, and are reserved."""
+    try:
+        with alone(path):
+            return 0 if at_rest.mend(path) else excess
+    except (Leased, FileNotFoundError):
+        return 0
+
+
 def identify(path: str) -> ObjectId | None:
     """Which object a file or directory belongs to, by the first whole trailer in it."""
+    is_directory = os.path.isdir(path)
     for extent in extents_of(path):
         with contextlib.suppress(Damaged, OSError):
             fd = os.open(extent, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
-                return read_back(fd).oid
+                return read_back(fd, is_apart=is_directory).oid
             finally:
                 os.close(fd)
     return None
 
 
 def extents_of(path: str) -> list[str]:
-    """The files of an object, whether it is one file or a directory."""
+    """The files of an object that have a trailer, whether it is one file or a directory."""
     try:
-        return sorted(f"{path}/{name}" for name in os.listdir(path))
+        names = [name for name in os.listdir(path) if name not in (DATA, stamp.NAME)]
+        return sorted(f"{path}/{name}" for name in names)
     except NotADirectoryError:
         return [path]
     except FileNotFoundError:

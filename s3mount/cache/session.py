@@ -11,8 +11,8 @@ import secrets
 from itertools import count
 
 from s3mount.cache import temporary
-from s3mount.cache.extent import OpenFile
 from s3mount.cache.layout import Layout
+from s3mount.cache.open_file import OpenFile
 
 
 class Session:

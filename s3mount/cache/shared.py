@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from s3mount.cache.extent import OpenFiles
 from s3mount.cache.layout import Layout
 from s3mount.cache.memory import MemoryBudget
 from s3mount.cache.space import Space
@@ -54,13 +53,16 @@ class Backlog:
         self._room = threading.Condition()
 
     def leave(self, job: Job, amount: int) -> None:
-        """Have ``job`` done, which is to write ``amount`` bytes."""
+        """Have ``job`` done, which is to write ``amount`` bytes; one that writes none of them never waits."""
         if self._run is None:
             job()
             return
         with self._room:
             # One job is always taken: a disk that is slow must not stop those who bring bytes for good.
-            self._room.wait_for(lambda: self._waiting == 0 or self._waiting + amount <= self._limit)
+            if amount:
+                self._room.wait_for(
+                    lambda: self._waiting == 0 or self._waiting + amount <= self._limit
+                )
             self._waiting += amount
 
         def work() -> None:
@@ -74,13 +76,34 @@ class Backlog:
         self._run(work)
 
 
+class Deferred:
+    """Work that waits for other processes: it is tried each time that the cache is maintained."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._jobs: list[Callable[[], bool]] = []
+
+    def add(self, job: Callable[[], bool]) -> None:
+        """Try ``job`` again and again, until it says that it is over."""
+        with self._lock:
+            self._jobs.append(job)
+
+    def run(self) -> None:
+        """Try all of them once."""
+        with self._lock:
+            jobs, self._jobs = self._jobs, []
+        left = [job for job in jobs if not job()]
+        with self._lock:
+            self._jobs += left
+
+
 @dataclass(frozen=True, slots=True)
 class Shared:
     """The parts of one open cache."""
 
     layout: Layout
     space: Space
-    files: OpenFiles
     memory: MemoryBudget
     tally: Tally
     backlog: Backlog
+    deferred: Deferred

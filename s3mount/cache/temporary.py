@@ -45,27 +45,28 @@ def create(directory: str, name: str) -> tuple[int, str]:
     return os.open(directory, os.O_RDWR | nameless.NAMELESS, _MODE), ""
 
 
-def give_name(fd: int, temporary: str, path: str) -> bool:
+def give_name(fd: int, temporary: str, path: str, *, directory: int | None = None) -> bool:
     """Give a file its name for good; False when that is taken.
 
     Args:
         fd: the file.
         temporary: its path until now, empty where it has none.
         path: from now on.
+        directory: a descriptor of where ``path`` begins, when it is not absolute.
 
     Raises:
         OSError: the disk refuses.
     """
     if not temporary:
         try:
-            nameless.give_name(fd, path)
+            nameless.give_name(fd, path, directory=directory)
         except FileExistsError:
             return False
         return True
-    if os.access(path, os.F_OK):
+    if os.access(path, os.F_OK, dir_fd=directory):
         return False
     try:
-        os.rename(temporary, path)
+        os.rename(temporary, path, dst_dir_fd=directory)
     except IsADirectoryError:
         return False
     return True

@@ -1,9 +1,9 @@
-"""What stands behind the bytes of an extent, so that a torn or changed one is known.
+"""What stands behind the bytes of an extent, or beside them, so that a torn or changed one is known.
 
 This module knows the format of an extent's end, byte by byte; it knows no paths and no other
 extents. Plain functions over buffers and descriptors: any thread may call them.
 
-    length bytes          the bytes of the object, from file offset 0
+    length bytes          the bytes of the object, from file offset 0; not in a trailer that stands apart
     4 bytes each cell     CRC-32 of each 64 KiB of them, little endian
     identity              JSON: {"object":[store,key,etag,size],"start":..,"stop":..}
     28 bytes              magic, length, number of cells, length of the identity, CRC-32 of
@@ -80,6 +80,17 @@ def file_size(prefix: bytes, start: int, stop: int) -> int:
     return stop - start + trailer_size(stop - start, identity(prefix, start, stop))
 
 
+def blocks(start: int, stop: int) -> int:
+    """What bytes ``start`` to ``stop`` in the middle of a file cost the limit: every block that they touch."""
+    return charge(stop) - start // BLOCK * BLOCK
+
+
+def cost_in_place(prefix: bytes, start: int, stop: int) -> int:
+    """What one extent in the data file of an object costs the limit: its bytes, and the file of its trailer."""
+    name = identity(prefix, start, stop)
+    return blocks(start, stop) + charge(trailer_size(stop - start, name))
+
+
 def cost_on_disk(size: int, part: int = 0) -> int:
     """About what an object will cost the limit, before anything is known of it but its size.
 
@@ -91,14 +102,15 @@ def cost_on_disk(size: int, part: int = 0) -> int:
         part: bytes that are fetched at a time, each kept as an extent of its own; 0 for the whole at once.
     """
     if not part or size <= part:
-        return _extent_cost(size) if size else 0
+        return charge(size + _trailer_cost(size)) if size else 0
     parts, rest = divmod(size, part)
-    directory = BLOCK
-    return directory + parts * _extent_cost(part) + (_extent_cost(rest) if rest else 0)
+    directory, stamp = BLOCK, BLOCK
+    cost = directory + stamp + parts * (charge(part) + charge(_trailer_cost(part)))
+    return cost + (charge(rest) + charge(_trailer_cost(rest)) if rest else 0)
 
 
-def _extent_cost(length: int) -> int:
-    return charge(length + 4 * cells_of(length) + NAME_SIZE + FOOTER_SIZE)
+def _trailer_cost(length: int) -> int:
+    return 4 * cells_of(length) + NAME_SIZE + FOOTER_SIZE
 
 
 def encode(sums: Sequence[int], name: bytes, length: int) -> bytes:
@@ -125,8 +137,12 @@ def decode(trailer: bytes, name: bytes, length: int) -> tuple[int, ...]:
     return struct.unpack_from(f"<{cells}I", trailer)
 
 
-def read_back(fd: int) -> Trailer:
+def read_back(fd: int, *, is_apart: bool) -> Trailer:
     """Read and check the trailer of an extent of which nothing is known.
+
+    Args:
+        fd: the file that it is in.
+        is_apart: there are no bytes before it.
 
     Raises:
         Damaged: this is no whole extent.
@@ -137,9 +153,10 @@ def read_back(fd: int) -> Trailer:
     if len(footer) != FOOTER_SIZE or not footer.startswith(MAGIC):
         raise Damaged("no footer")
     _, length, cells, name_length = _FOOTER.unpack_from(footer)
-    if cells != cells_of(length) or size != length + 4 * cells + name_length + FOOTER_SIZE:
+    at = 0 if is_apart else length
+    if cells != cells_of(length) or size != at + 4 * cells + name_length + FOOTER_SIZE:
         raise Damaged("the lengths do not add up")
-    trailer = os.pread(fd, size - length, length)
+    trailer = os.pread(fd, size - at, at)
     name = trailer[4 * cells : 4 * cells + name_length]
     sums = decode(trailer, name, length)
     try:
@@ -177,7 +194,7 @@ class RunningSums:
         self._last = 0
         self._in_cell = 0
 
-    def update(self, piece: bytes) -> None:
+    def update(self, piece: bytes | memoryview) -> None:
         """Take the next bytes."""
         length = len(piece)
         if self._in_cell + length < CELL:

@@ -4,15 +4,19 @@ This module works beside live mounts, on the directory alone; it knows no open `
 Concurrency rule: plain calls that block; objects that somebody uses are left alone and counted.
 """
 
+import contextlib
 import os
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from s3mount.cache import reclaim
+from s3mount.cache import at_rest, reclaim
 from s3mount.cache.beside import bring_in_line, objects_of, open_beside
 from s3mount.cache.extent import scratch_buffer
-from s3mount.cache.layout import SHARDS, ByteRange, Layout, ObjectId, parse_extent_name
-from s3mount.cache.trailer import CELL, CELL_SHIFT, Damaged, check_cells, read_back
+from s3mount.cache.layout import DATA, SHARDS, ByteRange, Layout, ObjectId, parse_extent_name
+from s3mount.cache.open_file import read_fully
+from s3mount.cache.trailer import CELL, CELL_SHIFT, Damaged, Trailer, check_cells, read_back
 
 PIECE = 8 * CELL
 
@@ -84,6 +88,10 @@ def verify(root: Path, *, repair: bool) -> VerifyReport:
 def verify_extent(path: str, digest: str) -> int:
     """Check one extent to its last byte.
 
+    Args:
+        path: of the file of the object, or of a trailer in its directory.
+        digest: of the object.
+
     Returns:
         Its length.
 
@@ -91,6 +99,23 @@ def verify_extent(path: str, digest: str) -> int:
         Damaged: it is not what was committed under this name.
         FileNotFoundError: it is gone.
     """
+    is_apart = path.rpartition("/")[2] != digest
+    with _opened(path) as fd:
+        trailer = read_back(fd, is_apart=is_apart)
+        _check_name(path, digest, trailer.oid, trailer.span)
+        if not is_apart:
+            return _check_bytes(fd, trailer, 0)
+        try:
+            with _opened(f"{path.rpartition('/')[0]}/{DATA}") as data:
+                return _check_bytes(data, trailer, trailer.span.start)
+        except (Damaged, FileNotFoundError) as error:
+            if not os.fstat(fd).st_nlink:
+                raise FileNotFoundError(path) from error  # evicted while it was read
+            raise Damaged(str(error)) from error
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[int]:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -98,21 +123,16 @@ def verify_extent(path: str, digest: str) -> int:
     except OSError as error:
         raise Damaged(f"cannot be opened: {error.strerror}") from error
     try:
-        return _verify_open(fd, path, digest)
-    except OSError as error:
-        raise Damaged(f"cannot be read: {error.strerror}") from error
+        yield fd
     finally:
         os.close(fd)
 
 
-def _verify_open(fd: int, path: str, digest: str) -> int:
-    trailer = read_back(fd)
-    _check_name(path, digest, trailer.oid, trailer.span)
+def _check_bytes(fd: int, trailer: Trailer, base: int) -> int:
     length = trailer.span.stop - trailer.span.start
     for at in range(0, length, PIECE):
         view = scratch_buffer(min(PIECE, length - at))
-        if os.preadv(fd, [view], at) != len(view):
-            raise Damaged("the file ends too soon")
+        read_fully(fd, view, base + at)
         check_cells(view, trailer.sums, at >> CELL_SHIFT)
     return length
 
@@ -126,10 +146,17 @@ def _check_name(path: str, digest: str, oid: ObjectId, span: ByteRange) -> None:
 
 def _remove(layout: Layout, digest: str, damaged: list[BadExtent]) -> bool:
     """Remove damaged extents; False when somebody uses the object."""
+    path = layout.object(digest)
     try:
-        with reclaim.alone(layout.object(digest)):
+        with reclaim.alone(path) as (_, found):
+            if stat.S_ISDIR(found.st_mode):
+                bad = {extent.path for extent in damaged}
+                at_rest.take(
+                    path, [each for each in at_rest.contents(path).trailers if each.path in bad]
+                )
             for extent in damaged:
-                os.unlink(extent.path)
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(extent.path)
     except reclaim.Leased:
         return False
     except FileNotFoundError:

@@ -7,9 +7,10 @@ opened then. Plain functions: any thread may call them.
 import os
 import stat
 
+from s3mount.cache.at_rest import contents
 from s3mount.cache.extent_map import ExtentMap
-from s3mount.cache.layout import ByteRange, Layout, ObjectId, parse_extent_name
-from s3mount.cache.trailer import file_size, identity_prefix
+from s3mount.cache.layout import Layout, ObjectId
+from s3mount.cache.trailer import file_size, identity, identity_prefix, trailer_size
 
 
 def is_whole(layout: Layout, oid: ObjectId, digest: str) -> bool:
@@ -28,18 +29,14 @@ def is_whole(layout: Layout, oid: ObjectId, digest: str) -> bool:
         found = os.lstat(path)
         if stat.S_ISREG(found.st_mode):
             return found.st_size == file_size(prefix, 0, oid.size)
-        return not ExtentMap(_extents(path, prefix)).gaps(0, oid.size)
+        inside = contents(path)
     except OSError:
         return False
-
-
-def _extents(path: str, prefix: bytes) -> list[ByteRange]:
-    """The extents in a directory that have the size of what they claim to be."""
-    with os.scandir(path) as entries:
-        named = [(parse_extent_name(entry.name), entry) for entry in entries]
-        return [
-            span
-            for span, entry in named
-            if span is not None
-            and entry.stat(follow_symlinks=False).st_size == file_size(prefix, *span)
-        ]
+    if inside.data is None or inside.data.st_size != oid.size:
+        return False
+    sound = (
+        span
+        for span, _, size in inside.trailers
+        if size == trailer_size(span.stop - span.start, identity(prefix, *span))
+    )
+    return not ExtentMap(sound).gaps(0, oid.size)

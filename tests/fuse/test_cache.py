@@ -60,7 +60,7 @@ class Site:
 
     def extents(self) -> list[Path]:
         """The files that hold bytes of objects."""
-        return [path for path in (self.cache / "v1/objects").rglob("*") if path.is_file()]
+        return [path for path in (self.cache / "v2/objects").rglob("*") if path.is_file()]
 
 
 @pytest.fixture
@@ -172,10 +172,10 @@ def test_it_survives_the_loss_of_its_index(site: Site) -> None:
         assert (mount.path / "file").read_bytes() == body
     site.proxy.reset()
     for remains in (b"", bytes(8192), b"not a database" * 1000):
-        for path in (site.cache / "v1").glob("index.sqlite*"):
+        for path in (site.cache / "v2").glob("index.sqlite*"):
             path.unlink()
         if remains:
-            (site.cache / "v1/index.sqlite").write_bytes(remains)
+            (site.cache / "v2/index.sqlite").write_bytes(remains)
         with site.mounted() as mount:
             assert (mount.path / "file").read_bytes() == body
             assert site.gets == 0
@@ -372,7 +372,7 @@ def test_many_files_stay_within_the_limit(origin: Path, tmp_path: Path) -> None:
     options = ("--cache-dir", str(cache), "--cache-size", "16MiB")
     with (
         mounted(origin.as_uri(), tmp_path / "view", *options) as mount,
-        watched(lambda: used(cache / "v1/objects") + used(cache / "v1/tmp")) as seen,
+        watched(lambda: used(cache / "v2/objects") + used(cache / "v2/tmp")) as seen,
     ):
         for _ in range(2):
             for number in range(60):
@@ -387,7 +387,7 @@ def test_one_file_stays_within_the_limit(origin: Path, tmp_path: Path) -> None:
     options = ("--cache-dir", str(cache), "--cache-size", "16MiB")
     with (
         mounted(origin.as_uri(), tmp_path / "view", *options) as mount,
-        watched(lambda: used(cache / "v1/objects") + used(cache / "v1/tmp")) as seen,
+        watched(lambda: used(cache / "v2/objects") + used(cache / "v2/tmp")) as seen,
     ):
         assert (mount.path / "large").read_bytes() == (origin / "large").read_bytes()
     assert LIMIT // 4 < max(seen) <= LIMIT + BOOKS
@@ -463,7 +463,7 @@ def test_a_disk_without_room_is_read_past(
     with mounted(origin.as_uri(), tmp_path / "view", "--cache-dir", str(disk)) as mount:
         assert (mount.path / "large").read_bytes() == (origin / "large").read_bytes()
         assert direct(mount.path / "large", 20 * MIB, MIB) == noise_at(origin, 20 * MIB, MIB)
-    assert used(disk / "v1/objects") < MIB
+    assert used(disk / "v2/objects") < MIB
 
 
 def noise_at(origin: Path, offset: int, size: int) -> bytes:

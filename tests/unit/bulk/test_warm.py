@@ -1,6 +1,7 @@
 """Prefixes into the cache: what is fetched, what is not, and every ending; over a store in memory."""
 
 import random
+import threading
 from collections import Counter
 
 import pytest
@@ -12,7 +13,7 @@ from s3mount.bulk.ledger import Ledger
 from s3mount.bulk.outcome import Ending
 from s3mount.bulk.selection import Selection
 from s3mount.bulk.warm import PART, prefetch_objects
-from s3mount.cache.cache import ByteRange, Limits, ObjectId
+from s3mount.cache.cache import ByteRange, Cache, Limits, ObjectId
 from s3mount.errors import (
     AccessDenied,
     CacheFull,
@@ -22,6 +23,7 @@ from s3mount.errors import (
     ObjectChanged,
     Throttled,
 )
+from s3mount.metrics import Counters as Counts
 from s3mount.store.interface import Get, ListPage
 from s3mount.store.memory import MemoryStore
 from s3mount.store.remembering import RememberingStore, record_listing
@@ -112,6 +114,41 @@ def test_a_large_object_comes_in_parts_of_which_none_is_fetched_twice(store, roo
     with session_over(store, root) as session:
         assert cached(session, meta) == body_of("big", size)
     assert endings(run(store, root)) == {Ending.PRESENT: 1}
+
+
+@pytest.mark.parametrize("rest", [1000, PART])
+@pytest.mark.parametrize("comes", [True, False])
+def test_bytes_that_somebody_else_is_writing_are_waited_for(store, root, rest, comes):
+    size = PART + rest
+    body = body_of("big", size)
+    meta = put(store, "big", size)
+    other = Cache(root, Limits(1 << 30, 0, 1 << 24), counters=Counts())
+    held = other.open_object(ObjectId("memory:memory", meta.key, meta.etag, size))
+    if rest < PART:  # then the gap comes in one GET
+        fill = held.begin_fill(PART, size)
+        fill.write(body[PART:])
+        fill.finish()
+    theirs = held.begin_fill(1000, PART // 2)
+    theirs.write(body[1000:400_000])
+
+    def end():
+        if comes:
+            theirs.write(body[400_000 : PART // 2])
+            theirs.finish()
+        else:
+            theirs.fail(Throttled("no"))
+
+    ending = threading.Timer(0.5, end)
+    ending.start()
+    (outcome,) = run(store, root)
+    ending.join()
+    assert (outcome.ending, outcome.error) == (Ending.FETCHED, None)
+    assert held.missing(0, size) == []
+    assert bytes(held.read(0, size)) == body
+    kept = [(each.start, each.stop) for each in held._place.extents]
+    assert kept[:3] == [(0, 1000), (1000, PART // 2), (PART // 2, PART)]
+    held.close()
+    other.close()
 
 
 def test_parts_are_cut_where_multiples_of_their_size_are():
@@ -370,7 +407,7 @@ def test_a_snapshot_of_a_run_that_was_left_is_forgotten_and_there_is_none_of_not
 def test_a_check_finds_what_is_damaged_and_fetches_it_again(store, root, size):
     meta = put(store, "k", size)
     run(store, root)
-    (file, *_) = (path for path in (root / "v1/objects").rglob("*") if path.is_file())
+    (file, *_) = (path for path in (root / "v2/objects").rglob("*") if path.is_file())
     with file.open("r+b") as changed:
         changed.write(b"damaged")
     assert endings(run(store, root)) == {Ending.PRESENT: 1}

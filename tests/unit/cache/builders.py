@@ -38,9 +38,7 @@ def put(cache, oid):
 def disk_bytes(root):
     """Bytes of disk below a cache, without the index and what stands beside it."""
     total = 0
-    for folder, _, names in os.walk(root / "v1"):
-        if folder == str(root / "v1/pins"):
-            continue
+    for folder, _, names in os.walk(root / "v2"):
         for name in names:
             if not name.startswith(("index.", "demand")):
                 with contextlib.suppress(FileNotFoundError):

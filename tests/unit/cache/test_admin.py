@@ -47,7 +47,7 @@ def test_no_cache_is_an_error_with_a_hint(tmp_path):
 
 
 def damage_one(root, name):
-    path = next(path for path in (root / "v1/objects").rglob(name) if path.is_file())
+    path = next(path for path in (root / "v2/objects").rglob(name) if path.is_file())
     raw = bytearray(path.read_bytes())
     raw[50] ^= 1
     path.write_bytes(raw)
@@ -73,7 +73,7 @@ def test_verify_finds_and_repairs(filled, root):
 
 
 def test_verify_knows_an_extent_in_the_wrong_place(filled, root):
-    whole = [path for path in (root / "v1/objects").glob("*/*") if path.is_file()]
+    whole = [path for path in (root / "v2/objects").glob("*/*") if path.is_file()]
     whole[0].write_bytes(whole[1].read_bytes())
     (bad,) = verify(root, repair=False).bad
     assert bad.path == str(whole[0])
@@ -98,16 +98,16 @@ def test_prune_leaves_leased_objects_and_says_so(filled, root):
 
 
 def test_prune_removes_what_belongs_to_nothing(filled, root):
-    (root / "v1/tmp/99999999-abc.1").write_bytes(b"left behind")
-    (root / "v1/sessions/99999999-abc").write_bytes(b"")
-    lost = next(path for path in (root / "v1/objects").glob("*/*") if path.is_file())
+    (root / "v2/tmp/99999999-abc.1").write_bytes(b"left behind")
+    (root / "v2/sessions/99999999-abc").write_bytes(b"")
+    lost = next(path for path in (root / "v2/objects").glob("*/*") if path.is_file())
     lost.unlink()
     (lost.parent / "stranger").write_bytes(b"?")
     report = admin.prune(root)
     assert report.orphans == 2
-    assert os.listdir(root / "v1/tmp") == []
+    assert os.listdir(root / "v2/tmp") == []
     assert admin.info(root).objects == 6
-    assert not (root / "v1/sessions/99999999-abc").exists()
+    assert not (root / "v2/sessions/99999999-abc").exists()
 
 
 def test_clear_leaves_only_what_is_leased(filled, root):

@@ -139,25 +139,28 @@ def test_running_sums_do_not_depend_on_the_pieces(lengths, seed):
     assert sums.whole() == crc32(data)
 
 
-def test_every_flipped_byte_of_a_trailer_is_noticed(tmp_path):
+@pytest.mark.parametrize("before", [b"hello", b""])
+def test_every_flipped_byte_of_a_trailer_is_noticed(tmp_path, before):
     oid = ObjectId("s3://b", "key", "etag", 5)
     name = trailer.identity(trailer.identity_prefix(oid), 0, 5)
     good = trailer.encode([trailer.isal_zlib.crc32(b"hello")], name, 5)
     path = tmp_path / "extent"
-    path.write_bytes(b"hello" + good)
+    path.write_bytes(before + good)
     with path.open("rb") as file:
-        found = trailer.read_back(file.fileno())
+        found = trailer.read_back(file.fileno(), is_apart=not before)
+        with pytest.raises(trailer.Damaged):
+            trailer.read_back(file.fileno(), is_apart=bool(before))
     assert (found.oid, found.span) == (oid, ByteRange(0, 5))
     for position in range(len(good)):
         bad = bytearray(good)
         bad[position] ^= 1
         with pytest.raises(trailer.Damaged):
             trailer.decode(bytes(bad), name, 5)
-        path.write_bytes(b"hello" + bad)
+        path.write_bytes(before + bad)
         fd = os.open(path, os.O_RDONLY)
         try:
             with pytest.raises(trailer.Damaged):
-                trailer.read_back(fd)
+                trailer.read_back(fd, is_apart=not before)
         finally:
             os.close(fd)
 

@@ -50,7 +50,7 @@ def test_room_believes_the_pins_while_the_index_is_new(make_cache, root):
     first.maintain(now())
     room = first.room()
     first.close()
-    for path in (root / "v1").glob("index.*"):
+    for path in (root / "v2").glob("index.*"):
         path.unlink()
     assert make_cache(limits).room() == room
 
@@ -94,7 +94,7 @@ def test_a_file_of_another_length_is_not_whole(cache, root):
     fill(held, 0, CELL)
     fill(held, CELL, SIZE)
     held.close()
-    for path in (path for path in (root / "v1/objects").rglob("*") if path.is_file()):
+    for path in (path for path in (root / "v2/objects").rglob("*") if path.is_file()):
         os.truncate(path, path.stat().st_size - 1)
     assert not cache.is_whole(make_oid("s", 5000))
     assert not cache.is_whole(make_oid("l", SIZE))
@@ -130,8 +130,8 @@ def test_a_check_finds_damage_in_what_was_proved_before(cache, root):
     fill(held, 2 * CELL, SIZE)
     assert held.read(0, SIZE) is not None
     assert held.check() == 0
-    (path,) = (root / "v1/objects").rglob("0-20000")
-    flip(path, CELL + 5)
+    (path,) = (root / "v2/objects").rglob("0-20000")
+    flip(path.with_name("data"), CELL + 5)
     assert held.check() == 2 * CELL
     assert not path.exists()
     assert held.missing(0, SIZE) == [ByteRange(0, 2 * CELL)]
@@ -147,7 +147,7 @@ def test_a_check_of_a_whole_file(make_cache, root, damage):
     first = make_cache()
     put(first, oid)
     first.close()
-    (path,) = (path for path in (root / "v1/objects").glob("*/*") if path.is_file())
+    (path,) = (path for path in (root / "v2/objects").glob("*/*") if path.is_file())
     held = make_cache().open_object(oid)
     damage(path)
     assert held.check() == (0 if damage is os.unlink else SIZE)  # an open file outlives its name
@@ -160,7 +160,7 @@ def test_demand_is_heard_by_others(make_cache, root):
     assert not other.demand.is_recent()
     one.demand.note()
     assert 0 <= other.demand.seconds_since() < 5
-    assert (root / "v1/demand").stat().st_mode & 0o077 == 0
+    assert (root / "v2/demand").stat().st_mode & 0o077 == 0
 
 
 def clock_at(monkeypatch, ns):

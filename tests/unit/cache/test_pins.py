@@ -35,7 +35,7 @@ def is_here(cache, oid):
 
 
 def lose_index(root):
-    for path in (root / "v1").glob("index.*"):
+    for path in (root / "v2").glob("index.*"):
         path.unlink()
 
 
@@ -87,7 +87,7 @@ def test_an_index_of_another_version_is_made_anew(make_cache, root):
     first.pin("keep", [PINNED])
     first.maintain(now())
     first.close()
-    with sqlite3.connect(root / "v1/index.sqlite") as db:
+    with sqlite3.connect(root / "v2/index.sqlite") as db:
         db.execute("DROP TABLE pins")
         db.execute("CREATE TABLE stranger (x)")
         db.execute("INSERT INTO sessions VALUES ('lives-on', 5)")
@@ -98,7 +98,7 @@ def test_an_index_of_another_version_is_made_anew(make_cache, root):
     cache.maintain(now() + 31)
     assert cache.usage().objects == 1
     assert cache.pins() == [PinInfo("keep", 1, 53_248, 53_248)]
-    with sqlite3.connect(root / "v1/index.sqlite") as db:
+    with sqlite3.connect(root / "v2/index.sqlite") as db:
         tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
         assert schema.is_current(db)
     db.close()
@@ -222,7 +222,7 @@ def test_a_busy_index_does_not_lose_a_pin(make_cache, root):
     cache = make_cache(TIGHT)
     put(cache, PINNED)
     cache.maintain(now())
-    blocker = sqlite3.connect(root / "v1/index.sqlite", isolation_level=None)
+    blocker = sqlite3.connect(root / "v2/index.sqlite", isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")
     assert cache.pin("keep", [PINNED]) == 1
     blocker.execute("ROLLBACK")

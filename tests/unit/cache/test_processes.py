@@ -1,5 +1,6 @@
 """Several processes in one cache; and processes that die at any moment."""
 
+import fcntl
 import os
 import random
 import signal
@@ -8,17 +9,35 @@ import traceback
 
 import pytest
 
-from s3mount.cache import temporary
-from s3mount.cache.cache import Cache, Limits
+from s3mount.cache import admin, data_file, temporary
+from s3mount.cache import fill as fill_module
+from s3mount.cache.cache import ByteRange, Cache, Limits
 from s3mount.cache.trailer import CELL
 from s3mount.cache.verify import verify
+from s3mount.errors import ServerFault
 from s3mount.metrics import Counters
 from s3mount.store.interface import Head
 from tests.unit.cache.builders import ROOMY, body_of, disk_bytes, fill, make_oid, now, put
 
 SMALL = make_oid("small", 5000)
 LARGE = make_oid("large", 3 * CELL)
-STEPS = ("open", "pwritev", "access", "mkdir", "rename", "link", "fstat", "stat", "unlink")
+OF_OS = (
+    "open",
+    "access",
+    "mkdir",
+    "rename",
+    "link",
+    "fstat",
+    "stat",
+    "unlink",
+    "ftruncate",
+    "lseek",
+)
+STEPS = (
+    *((os, name) for name in (*OF_OS, "pwritev", "pwrite")),
+    (fcntl, "fcntl"),
+    (data_file, "punch"),
+)
 
 
 def in_child(work):
@@ -57,8 +76,8 @@ def die_after(count):
 
         return step
 
-    for name in STEPS:
-        setattr(os, name, deadly(getattr(os, name)))
+    for where, name in STEPS:
+        setattr(where, name, deadly(getattr(where, name)))
 
 
 def fill_both(root):
@@ -66,7 +85,12 @@ def fill_both(root):
     small, large = cache.open_object(SMALL), cache.open_object(LARGE)
     fill(small, 0, SMALL.size)
     fill(large, CELL, 2 * CELL)
+    failing = large.begin_fill(0, CELL)
+    failing.write(bytes(CELL - 1))
+    failing.fail(ServerFault("no"))
     fill(large, 0, CELL)
+    fill(large, 2 * CELL, LARGE.size)
+    assert large.backing() is not None
     cache.maintain(now())
 
 
@@ -75,7 +99,8 @@ def test_crash_at_every_step_leaves_a_right_cache(tmp_path, monkeypatch, nameles
     if not nameless:
         monkeypatch.setattr(temporary, "makes_nameless", lambda _: False)
     ended = False
-    for step in range(200):
+    monkeypatch.setattr(fill_module, "GATHER", 1000)
+    for step in range(300):
         if ended:
             break
         root = tmp_path / str(step)
@@ -95,6 +120,7 @@ def test_crash_at_every_step_leaves_a_right_cache(tmp_path, monkeypatch, nameles
                 if found is None:
                     fill(held, start, stop)
             assert bytes(held.read(0, oid.size)) == body_of(oid)
+            assert (held.backing() is None) == (oid == SMALL)
             held.close()
         for later in range(0, 200, 40):
             cache.maintain(now() + later)
@@ -102,12 +128,70 @@ def test_crash_at_every_step_leaves_a_right_cache(tmp_path, monkeypatch, nameles
         usage = cache.usage()
         assert (usage.objects, usage.reserved) == (2, 0)
         assert usage.used >= disk_bytes(root)
-        assert os.listdir(root / "v1/tmp") == []
+        assert os.listdir(root / "v2/tmp") == []
         cache.close()
-        assert os.listdir(root / "v1/sessions") == []
+        assert os.listdir(root / "v2/sessions") == []
         assert verify(root, repair=False).bad == []
     assert ended
-    assert step > 15
+    assert step > 40
+
+
+def test_what_a_killed_fill_left_goes_with_its_session(tmp_path):
+    root = tmp_path / "cache"
+    oid = make_oid("huge", 40 * CELL)
+    ready, told = os.pipe()
+
+    def begin():
+        held = Cache(root, ROOMY, counters=Counters()).open_object(oid)
+        fill(held, 0, 4 * CELL)
+        held.begin_fill(8 * CELL, 40 * CELL).write(bytes(20 * CELL))
+        held.begin_fill(4 * CELL, 8 * CELL + 1).write(bytes(4 * CELL))
+        os.write(told, b".")
+        time.sleep(60)
+
+    child = in_child(begin)
+    cache = Cache(root, ROOMY, counters=Counters())
+    try:
+        assert os.read(ready, 1) == b"."
+        held = cache.open_object(oid)
+        assert held.missing(0, oid.size) == [ByteRange(4 * CELL, 40 * CELL)]
+        mine = held.begin_fill(6 * CELL, 10 * CELL)
+        mine.write(body_of(oid)[6 * CELL : 10 * CELL])
+        mine.finish()
+        assert bytes(held.read(6 * CELL, 10 * CELL)) == body_of(oid)[6 * CELL : 10 * CELL]
+        assert (
+            held.cached_bytes() == 6 * CELL
+        )  # the child writes the rest, and keeps its second fill in memory
+    finally:
+        os.kill(child, signal.SIGKILL)
+        wait_for(child)
+        os.close(ready)
+        os.close(told)
+    assert disk_bytes(root) > 20 * CELL
+    fill(held, 10 * CELL, 12 * CELL)  # nobody is writing there any more
+    assert held.cached_bytes() == 8 * CELL
+    held.close()
+    for later in range(0, 200, 40):
+        cache.maintain(now() + later)
+    assert disk_bytes(root) <= 8 * CELL + 3 * 4096
+    assert cache.usage().used == disk_bytes(root) + 4096
+    cache.close()
+    assert verify(root, repair=False).bad == []
+
+
+def test_a_leased_object_keeps_what_is_on_its_way(tmp_path):
+    cache = Cache(tmp_path / "cache", ROOMY, counters=Counters())
+    held = cache.open_object(make_oid("huge", 40 * CELL))
+    fill(held, 0, CELL)
+    arriving = held.begin_fill(CELL, 39 * CELL)
+    body = body_of(held.oid)
+    arriving.write(body[CELL : 20 * CELL])
+    admin.prune(tmp_path / "cache")
+    arriving.write(body[20 * CELL : 39 * CELL])
+    arriving.finish()
+    assert bytes(held.read(0, 39 * CELL)) == body[: 39 * CELL]
+    held.close()
+    cache.close()
 
 
 def test_leases_hold_across_processes_and_end_with_them(tmp_path):
@@ -208,6 +292,12 @@ def hammer(root, limits, seed, until):
                 assert bytes(found) == body[start:stop]
             else:
                 assert held.missing(start, stop), "neither readable nor missing"
+            backing = held.backing()
+            assert backing is None or os.pread(backing.fd, oid.size + 1, 0) == body
+            if chance.random() < 0.1:  # what nobody may ever see
+                wrong = held.begin_fill(start, stop)
+                wrong.write(bytes(stop - start))
+                wrong.fail(ServerFault("no"))
         held.close()
         if chance.random() < 0.2:
             cache.maintain(now())

@@ -155,7 +155,7 @@ def test_disk_that_refuses_in_the_middle(cache, monkeypatch, code, root):
     assert bytes(held.read(0, 2 * MIB)) == body
     assert held.cached_bytes() == 0
     held.close()
-    assert os.listdir(root / "v1/tmp") == []
+    assert os.listdir(root / "v2/tmp") == []
 
 
 @pytest.fixture
@@ -205,7 +205,7 @@ def test_directory_that_others_can_write_is_refused(make_cache, root, mode):
 
 def test_inner_directories_open_to_others_are_refused(make_cache, root):
     make_cache().close()
-    (root / "v1/objects").chmod(0o755)
+    (root / "v2/objects").chmod(0o755)
     with pytest.raises(CacheError):
         make_cache()
 
@@ -231,9 +231,9 @@ def test_file_and_link_in_the_place_of_a_directory_are_refused(make_cache, root,
 def test_opening_a_large_cache_looks_at_none_of_it(make_cache, root, monkeypatch):
     make_cache().close()
     for shard in ("00", "7f", "ff"):
-        (root / "v1/objects" / shard).mkdir()
+        (root / "v2/objects" / shard).mkdir()
         for number in range(100):  # the ways to look at more are forbidden
-            os.mknod(root / "v1/objects" / shard / f"{shard}{number:038x}", 0o600)
+            os.mknod(root / "v2/objects" / shard / f"{shard}{number:038x}", 0o600)
 
     def forbidden(*_):
         raise AssertionError("opening must not read directories")
@@ -260,10 +260,10 @@ def test_lost_index_is_rebuilt(make_cache, root, wreck):
     first.maintain(now())
     before = first.usage()
     first.close()
-    for path in (root / "v1").glob("index.*"):
+    for path in (root / "v2").glob("index.*"):
         path.unlink()
     if wreck is not None:
-        (root / "v1/index.sqlite").write_bytes(wreck)
+        (root / "v2/index.sqlite").write_bytes(wreck)
     second = make_cache()
     for later in (0, 31, 62):
         second.maintain(now() + later)
@@ -280,7 +280,7 @@ def test_index_that_breaks_while_open_is_rebuilt(make_cache, root):
     put(cache, make_oid("one", 30_000))
     cache.maintain(now())
     other.maintain(now())
-    for path in (root / "v1").glob("index.*"):
+    for path in (root / "v2").glob("index.*"):
         path.unlink()
     for later in (0, 31, 62):
         cache.maintain(now() + later)

@@ -58,18 +58,18 @@ def test_a_pin_from_its_making_to_its_end(cache, folder):
     assert cache("pins") == (0, "nothing is pinned\n", "")
     assert cache("pin", "part", f"file://{folder}", "--prefix", "a/") == (
         0,
-        "part: 2 objects, 24 KiB pinned\n",
+        "part: 2 objects, 28 KiB pinned\n",
         "",
     )
     assert cache("pin", "part", f"file://{folder}")[1] == (
-        "part: 3 objects, 36 KiB pinned; 2 objects were pinned before\n"
+        "part: 3 objects, 40 KiB pinned; 2 objects were pinned before\n"
     )
-    assert cache("pins")[1] == "part  3 objects, 36 KiB cached\n"
+    assert cache("pins")[1] == "part  3 objects, 40 KiB cached\n"
     assert json.loads(cache("pins", "--json")[1]) == [
-        {"name": "part", "objects": 3, "cached_bytes": 36_864, "wanted_bytes": 36_864}
+        {"name": "part", "objects": 3, "cached_bytes": 40_960, "wanted_bytes": 36_864}
     ]
-    assert ", 36 KiB pinned" in cache("info")[1]
-    assert json.loads(cache("info", "--json")[1])["pinned_bytes"] == 36_864
+    assert ", 40 KiB pinned" in cache("info")[1]
+    assert json.loads(cache("info", "--json")[1])["pinned_bytes"] == 40_960
     assert cache("unpin", "part")[1] == "part: 3 objects no longer pinned by it\n"
     assert cache("pins", "--json")[1] == "[]\n"
 
@@ -82,7 +82,7 @@ def test_prune_and_clear_say_what_is_pinned(cache, folder):
     status, out, error = cache("clear")
     assert (status, out) == (0, "0 objects dropped, 0 B freed; 2 objects pinned and left\n")
     assert error == "s3mount cache clear --pinned-too drops what is pinned\n"
-    assert cache("clear", "--pinned-too")[1] == "2 objects dropped, 24 KiB freed\n"
+    assert cache("clear", "--pinned-too")[1] == "2 objects dropped, 28 KiB freed\n"
     assert cache("pins")[1] == "a  2 objects, 0 B of 24 KiB cached\n"
 
 
