@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from cachetools import LRUCache
 
+from s3mount.cache.open_file import OpenFile
 from s3mount.errors import ObjectChanged
 from s3mount.fs.awaiting import in_time, settled
 from s3mount.fs.directories import Directories
@@ -190,6 +191,13 @@ class FileSystem:
             raise AssertionError(f"{len(data)} bytes instead of {count}")
         self.counters.add("bytes.read", count)
         return data
+
+    def backing(self, number: int) -> OpenFile | None:
+        """What the kernel may read instead of asking for the bytes of an open file; None where it must ask.
+
+        Who uses it closes it before the file handle.
+        """
+        return self._files[number].object.cached.backing()
 
     def inode_of(self, number: int) -> int:
         """The inode that a file handle is on."""

@@ -192,7 +192,9 @@ class Operations:
         return self._opened(handle)
 
     def _opened(self, handle: int) -> Body:
-        backing = self._passthrough.opened(self._fs.inode_of(handle), lambda: None)
+        backing = self._passthrough.opened(
+            self._fs.inode_of(handle), lambda: self._fs.backing(handle)
+        )
         if backing != ORDINARY:
             return protocol.opened(handle, Open.PASSTHROUGH, backing)
         return protocol.opened(handle, Open.KEEP_CACHE)
