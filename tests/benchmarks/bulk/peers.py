@@ -6,15 +6,28 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 FETCHED = Path("/var/tmp/s3mount-bench-tools")
 """Where they are brought to when nobody says."""
 PACKAGES = ("awscli", "s3fetch")
-GO_PACKAGES = {
-    "s5cmd": "github.com/peak/s5cmd/v2@latest",
-    "versitygw": "github.com/versity/versitygw/cmd/versitygw@latest",
+
+
+class GoProgram(NamedTuple):
+    """A program that is built from source."""
+
+    module: str
+    version: str
+    package: str
+
+
+GO_PROGRAMS = {
+    "s5cmd": GoProgram("github.com/peak/s5cmd/v2", "v2.3.0", "github.com/peak/s5cmd/v2"),
+    "versitygw": GoProgram(
+        "github.com/versity/versitygw", "v1.2.0", "github.com/versity/versitygw/cmd/versitygw"
+    ),
 }
-"""A peer, and a server that is faster than the one that tests use; by what is built."""
+"""A peer, and a server that is faster than the one that tests use."""
 SECONDS = 600.0
 
 
@@ -32,16 +45,31 @@ def fetch(folder: Path, say: Callable[[str], None]) -> None:
             attempt([sys.executable, "-m", "venv", str(target)], say)
         attempt([str(target / "bin" / "pip"), "install", "-q", name], say)
     go = shutil.which("go", path=f"{os.environ.get('PATH', '')}:/usr/local/go/bin")
-    places = {"GOBIN": "bin", "GOPATH": "go", "GOCACHE": "go-cache"}
-    for name, package in GO_PACKAGES.items():
+    for name, program in GO_PROGRAMS.items():
         if go is None:
             say(f"{name} is left out: it is built from source, and there is no Go on this machine")
         elif not (folder / "bin" / name).exists():
-            attempt(
-                [go, "install", package],
-                say,
-                {variable: str(folder / place) for variable, place in places.items()},
-            )
+            build(go, name, program, folder, say)
+
+
+def build(go: str, name: str, program: GoProgram, folder: Path, say: Callable[[str], None]) -> None:
+    """Build a program in a module of its own.
+
+    `go install` asks for the list of all versions, which not every mirror of modules has; a requirement does not.
+    """
+    home = folder / "go-modules" / name
+    home.mkdir(parents=True, exist_ok=True)
+    required = f"module peer\n\ngo 1.21\n\nrequire {program.module} {program.version}\n"
+    (home / "go.mod").write_text(required)
+    attempt(
+        [go, "build", "-C", str(home), "-o", str(folder / "bin" / name), program.package],
+        say,
+        {
+            "GOFLAGS": "-mod=mod",
+            "GOPATH": str(folder / "go"),
+            "GOCACHE": str(folder / "go-cache"),
+        },
+    )
 
 
 def attempt(
