@@ -35,7 +35,7 @@ is_installed() {
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
 }
 
-# A Python that is new enough and has its headers; python3 first, so that the system's is preferred.
+# A Python that is new enough; python3 first, so that the system's is preferred.
 find_python() {
     local name
     for name in python3 python3.14 python3.13 python3.12 python3.11; do
@@ -49,14 +49,14 @@ find_python() {
 
 install_packages() {
     command -v dpkg-query >/dev/null ||
-        die "not Debian or Ubuntu: install fuse3 with its headers, pkg-config and a C compiler, then 'make setup'"
-    local wanted=(fuse3 libfuse3-dev pkg-config gcc libc6-dev attr make ca-certificates systemd)
+        die "not Debian or Ubuntu: install fuse3, then 'make setup'"
+    local wanted=(fuse3 attr make ca-certificates systemd)
     local python version
     if ! python=$(find_python); then
-        wanted+=(python3 python3-venv python3-dev)
+        wanted+=(python3 python3-venv)
     elif [ "$(dirname "$(readlink -f "$python")")" = /usr/bin ]; then
         version=$(basename "$(readlink -f "$python")")
-        wanted+=("$version-venv" "$version-dev")
+        wanted+=("$version-venv")
     fi
     local missing=() package
     for package in "${wanted[@]}"; do
@@ -72,7 +72,7 @@ make_environment() {
     local python
     python=$(find_python) ||
         die "needs Python 3.11 or newer; this machine has $(python3 --version 2>&1). " \
-            "Debian 12, Ubuntu 24.04 and newer have one: apt-get install python3 python3-venv python3-dev"
+            "Debian 12, Ubuntu 24.04 and newer have one: apt-get install python3 python3-venv"
     if ! "$venv/bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
         echo "setup: making $venv with $("$python" --version)"
         quietly "$python" -m venv --clear "$venv"

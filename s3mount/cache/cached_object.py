@@ -267,6 +267,8 @@ class CachedObject:
                     self._streamed.append(fill)
                     self._shared.memory.finished(fill)
                 due = self._due(fill)
+            if not fill.spilled:
+                fill.empty()
         for waiter in due:
             waiter.fire(error)
         if fill.settled is not None:

@@ -218,6 +218,14 @@ class Fill:
         """What has arrived; the caller holds the object's lock."""
         return Snapshot(self.file, self.base, self.written_bytes, self.tail, self.offsets)
 
+    def empty(self) -> None:
+        """Hold nothing any more: the fill is over, and what it brought is read from its extent, or not at all.
+
+        Whoever still has the fill would keep the file open, and an object whose file is open cannot be mended.
+        """
+        self.file = None
+        self.tail, self.offsets = [], []
+
     def drop(self) -> None:
         """Forget a finished fill that was kept in memory."""
         self._owner.forget(self)

@@ -4,7 +4,6 @@ It gathers facts, by the same ways that a mount would use, and prints one line f
 the facts mean is decided in `cli/checks.py`. It changes nothing.
 """
 
-import ctypes
 import os
 import stat
 import tempfile
@@ -65,7 +64,6 @@ def _checks(source: str | None, options: MountOptions) -> Iterator[checks.Check]
     program = detach.find_program("fusermount3")
     is_setuid = program is not None and bool(Path(program).stat().st_mode & stat.S_ISUID)
     yield checks.fusermount(program, is_setuid=is_setuid, is_root=is_root)
-    yield checks.libfuse(_libfuse_version())
     yield checks.kernel(os.uname().release)
     asked = checks.allow_other(_fuse_conf(), is_asked=options.allow_other, is_root=is_root)
     if asked:
@@ -86,16 +84,6 @@ def _open_problem(path: str) -> str:
     except OSError as error:
         return error.strerror or str(error)
     return ""
-
-
-def _libfuse_version() -> str:
-    try:
-        library = ctypes.CDLL("libfuse3.so.3")
-        library.fuse_pkgversion.restype = ctypes.c_char_p
-        version: bytes = library.fuse_pkgversion()
-    except (OSError, AttributeError):
-        return ""
-    return version.decode()
 
 
 def _fuse_conf() -> str:

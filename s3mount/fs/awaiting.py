@@ -3,13 +3,14 @@
 The only place where the two worlds touch. A waiter may be cancelled at any time; the work it waited for goes on.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
+from contextlib import asynccontextmanager
 from typing import Protocol, TypeVar
 
 import trio
 
-from s3mount.errors import StoreError
+from s3mount.errors import DeadlineExceeded, StoreError
 
 T = TypeVar("T")
 
@@ -54,6 +55,23 @@ async def called_back(register: Callable[[Ready], Waiter]) -> None:
         waiter.cancel()
     if errors[0] is not None:
         raise errors[0]
+
+
+@asynccontextmanager
+async def in_time(seconds: float, what: str) -> AsyncIterator[None]:
+    """Wait inside for so long at the most.
+
+    Args:
+        seconds: the deadline.
+        what: is waited for, for the message.
+
+    Raises:
+        DeadlineExceeded: it took longer.
+    """
+    with trio.move_on_after(seconds) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise DeadlineExceeded(f"{what} took longer than {seconds:g} s")
 
 
 def _event() -> tuple[trio.Event, Callable[[], None]]:

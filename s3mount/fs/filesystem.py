@@ -5,23 +5,21 @@ to one trio event loop; every wait has the same deadline, so nothing hangs.
 """
 
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import Future
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import NamedTuple
 
-import trio
 from cachetools import LRUCache
 
-from s3mount.errors import DeadlineExceeded, ObjectChanged, StoreError
-from s3mount.fs.awaiting import settled
+from s3mount.cache.open_file import OpenFile
+from s3mount.errors import ObjectChanged
+from s3mount.fs.awaiting import in_time, settled
+from s3mount.fs.directories import Directories
 from s3mount.fs.inodes import Inode, InodeTable
 from s3mount.fs.reading import FileHandle, Reader
 from s3mount.fs.walking import Walker
 from s3mount.listing.catalog import Catalog
-from s3mount.listing.directory import Directory, Entry
-from s3mount.listing.shelf import Listing
+from s3mount.listing.directory import Entry
+from s3mount.listing.shelf import Answer
 from s3mount.metrics import Counters
 
 MISSING = 100_000
@@ -43,31 +41,6 @@ class Attributes(NamedTuple):
     size: int
     mtime_ns: int
     ttl: float
-
-
-Shown = tuple[int, bytes, bool, int, int, int]
-"""An entry of a directory that is being read: its number, held once more, and its name; whether it is a directory, its
-size in bytes and its time in nanoseconds; and where to go on behind it. A plain tuple, for there is one for each."""
-
-
-class Reading(NamedTuple):
-    """Entries of an open directory.
-
-    Attributes:
-        ttl: seconds that the kernel may keep their names.
-        entries: each that is taken from here is one more lookup: what the kernel does not take must be forgotten.
-    """
-
-    ttl: float
-    entries: Iterator[Shown]
-
-
-@dataclass(slots=True, eq=False)
-class DirectoryHandle:
-    """One open directory: the listing it goes through, which never changes under it."""
-
-    inode: Inode
-    listing: Listing
 
 
 class FileSystem:
@@ -96,6 +69,9 @@ class FileSystem:
     ) -> None:
         self.counters = Counters()
         self.inodes = InodeTable(prefix)
+        self.directories = Directories(
+            self.inodes, catalog, walker, deadline=deadline, started_ns=started_ns
+        )
         self._catalog = catalog
         self._reader = reader
         self._walker = walker
@@ -103,27 +79,25 @@ class FileSystem:
         self._on_outdated = on_outdated
         self._started_ns = started_ns
         self._files: dict[int, FileHandle] = {}
-        self._directories: dict[int, DirectoryHandle] = {}
         self._missing: LRUCache[tuple[int, bytes], None] = LRUCache(MISSING)
         self._numbers = itertools.count(1)
 
+    def lookup_now(self, parent_number: int, name: bytes) -> Attributes | None:
+        """What a name in a directory is, None where that must be asked; one more lookup of its inode if it exists."""
+        parent = self.inodes.own(parent_number)
+        answer = self._catalog.known(parent.entry.key, name)
+        return None if answer is None else self._told(parent, name, answer)
+
     async def lookup(self, parent_number: int, name: bytes) -> Attributes:
-        """What a name in a directory is; one more lookup of its inode when it exists."""
+        """The same, however long it takes."""
+        told = self.lookup_now(parent_number, name)
+        if told is not None:
+            return told
         parent = self.inodes.own(parent_number)
         prefix = parent.entry.key
-        answer = self._catalog.known(prefix, name)
-        if answer is None:
-            async with self._in_time(f"lookup of {prefix!r}"):
-                answer = await settled(self._catalog.lookup(prefix, name))
-        if answer.entry is None:
-            if answer.ttl > 0:
-                self._missing[parent_number, name] = None
-            return Attributes(0, False, 0, 0, answer.ttl)
-        entry = answer.entry
-        told = self.inodes.told(parent, entry)
-        number = told or self.inodes.given(parent, entry, self._catalog.peek(prefix))
-        self.inodes.hold(number)
-        return self._attributes(number, entry, answer.ttl)
+        async with in_time(self._deadline, f"lookup of {prefix!r}"):
+            answer = await settled(self._catalog.lookup(prefix, name))
+        return self._told(parent, name, answer)
 
     def attributes(self, number: int) -> Attributes:
         """The attributes of a known inode; those of its version, for as long as it is known."""
@@ -133,52 +107,14 @@ class FileSystem:
         """The kernel forgets an inode."""
         self.inodes.forget(number, lookups)
 
-    async def open_directory(self, number: int) -> int:
-        """A handle that goes through a directory."""
-        inode = self.inodes.own(number)
-        self._walker.opened_directory(self.inodes.parent(number), inode)
-        handle = next(self._numbers)
-        self._directories[handle] = DirectoryHandle(
-            inode, self._catalog.open_listing(inode.entry.key)
-        )
-        self.inodes.hold(number)
-        return handle
-
-    async def read_directory(self, number: int, start: int) -> Reading:
-        """The entries of an open directory from an index on.
-
-        At least one, unless there are no more; as many as are there without another wait.
-        """
-        handle = self._directories[number]
-        while True:
-            pending = self._catalog.ensure(handle.listing, start + 1)
-            if pending is not None:
-                async with self._in_time(f"listing of {handle.inode.entry.key!r}"):
-                    await self._have(handle, pending)
-            directory = handle.listing.directory
-            is_all = directory.is_complete
-            stop = directory.settled()
-            # An empty answer is the end: where all that is there turns out to be gone, more has to come.
-            while start < stop and self._is_hidden(directory, start):
-                start += 1
-            if start < stop or is_all:
-                ttl = self._catalog.remaining_ttl(handle.listing, start)
-                return Reading(ttl, self._shown(handle, range(start, stop)))
-
-    def close_directory(self, number: int) -> None:
-        """Give a directory handle back."""
-        inode = self._directories.pop(number).inode
-        self.inodes.trim(inode)
-        self.inodes.forget(inode.number, 1)
-
-    async def open(self, number: int) -> int:
+    def open_now(self, number: int) -> tuple[int, bool]:
         """Open a file: one version, whose download begins now.
 
+        Returns:
+            Its handle, and whether it is known to be there; otherwise `confirm` it.
+
         Raises:
-            ObjectArchived: its bytes must be restored first. The store says so, not the listing: that may be older
-                than the restore, few servers say in it what is restored, and cached bytes are good whatever it says.
             ObjectChanged: the store has another version by now; look it up again.
-            StoreError: it cannot be read.
         """
         entry = self.inodes.entry(number)
         if self.inodes.is_outdated(number):
@@ -188,18 +124,46 @@ class FileSystem:
         self.inodes.hold(number)
         file_number = next(self._numbers)
         self._files[file_number] = handle
-        if not handle.is_confirmed:
-            try:
-                async with self._in_time(f"open of {entry.key!r}"):
-                    await self._reader.confirm(handle)
-            except BaseException:
-                self.close(file_number)
-                raise
-        self.counters.add("opens")
+        return file_number, handle.is_confirmed
+
+    async def confirm(self, number: int) -> None:
+        """Wait until the store has begun to send a file that was just opened; closes it where it does not.
+
+        Raises:
+            ObjectArchived: its bytes must be restored first. The store says so, not the listing: that may be older
+                than the restore, few servers say in it what is restored, and cached bytes are good whatever it says.
+            ObjectChanged: the store has another version by now; look it up again.
+            StoreError: it cannot be read.
+        """
+        handle = self._files[number]
+        try:
+            async with in_time(self._deadline, f"open of {handle.object.meta.key!r}"):
+                await self._reader.confirm(handle)
+        except BaseException:
+            self.close(number)
+            raise
+
+    async def open(self, number: int) -> int:
+        """Open and confirm a file."""
+        file_number, is_confirmed = self.open_now(number)
+        if not is_confirmed:
+            await self.confirm(file_number)
         return file_number
 
-    async def read(self, number: int, offset: int, size: int) -> memoryview | bytes:
-        """Bytes of an open file; fewer than ``size`` only at its end. Valid until the next read.
+    def read_now(self, number: int, offset: int, size: int) -> memoryview | bytes | None:
+        """Bytes of an open file that are in memory, fewer than ``size`` only at its end; valid until the next read.
+
+        None where they must be waited for; they are on their way then, and `read_later` has them.
+        """
+        handle = self._files[number]
+        stop = min(offset + size, handle.object.meta.size)
+        if offset >= stop:
+            return b""
+        data = self._reader.read_now(handle, offset, stop)
+        return None if data is None else self._whole(data, stop - offset)
+
+    async def read_later(self, number: int, offset: int, size: int) -> memoryview | bytes:
+        """Those that `read_now` did not have.
 
         Raises:
             ObjectChanged: they are not cached and the store has another version by now.
@@ -207,21 +171,37 @@ class FileSystem:
         """
         handle = self._files[number]
         stop = min(offset + size, handle.object.meta.size)
-        if offset >= stop:
-            return b""
-        data = self._reader.read_now(handle, offset, stop)
-        if data is None:
-            try:
-                async with self._in_time(f"read of {handle.object.meta.key!r}"):
-                    data = await self._reader.read(handle, offset, stop)
-            except ObjectChanged:
-                # One version may have two names; whoever opened it first was told, this inode perhaps not.
-                self._outdater(handle.inode, self.inodes.entry(handle.inode))()
-                raise
-        if len(data) != stop - offset:
-            raise AssertionError(f"{len(data)} bytes for {offset} to {stop}")
-        self.counters.add("bytes.read", stop - offset)
+        try:
+            async with in_time(self._deadline, f"read of {handle.object.meta.key!r}"):
+                data = await self._reader.read(handle, offset, stop)
+        except ObjectChanged:
+            # One version may have two names; whoever opened it first was told, this inode perhaps not.
+            self._outdater(handle.inode, self.inodes.entry(handle.inode))()
+            raise
+        return self._whole(data, stop - offset)
+
+    async def read(self, number: int, offset: int, size: int) -> memoryview | bytes:
+        """The bytes, however long they take."""
+        data = self.read_now(number, offset, size)
+        return await self.read_later(number, offset, size) if data is None else data
+
+    def _whole(self, data: memoryview | bytes, count: int) -> memoryview | bytes:
+        """Bytes for a reply; a short one would look like a short file."""
+        if len(data) != count:
+            raise AssertionError(f"{len(data)} bytes instead of {count}")
+        self.counters.add("bytes.read", count)
         return data
+
+    def backing(self, number: int) -> OpenFile | None:
+        """What the kernel may read instead of asking for the bytes of an open file; None where it must ask.
+
+        Who uses it closes it before the file handle.
+        """
+        return self._files[number].object.cached.backing()
+
+    def inode_of(self, number: int) -> int:
+        """The inode that a file handle is on."""
+        return self._files[number].inode
 
     def close(self, number: int) -> None:
         """Give a file handle back."""
@@ -256,50 +236,16 @@ class FileSystem:
         """The entry of a known inode, for its extended attributes."""
         return self.inodes.entry(number)
 
-    async def _have(self, handle: DirectoryHandle, pending: "Future[None]") -> None:
-        try:
-            await settled(pending)
-        except StoreError as error:
-            # A directory that was whole before is better shown as it was than not at all.
-            old = self._catalog.old_listing(handle.inode.entry.key)
-            if not error.retryable or old is None or handle.listing.has_begun():
-                raise
-            handle.listing = old
-
-    def _shown(self, handle: DirectoryHandle, indexes: range) -> Iterator[Shown]:
-        directory, parent = handle.listing.directory, handle.inode
-        if directory.twins.count or self._catalog.has_learned():
-            yield from self._shown_one_by_one(parent, directory, indexes)
-            return
-        told = self.inodes.shown
-        for index, name, is_directory, size, mtime_ns in directory.rows(indexes):
-            number = told(parent, directory, index, name)
-            time_ns = self._started_ns if is_directory else mtime_ns
-            yield number, name, is_directory, size, time_ns, index + 1
-
-    def _shown_one_by_one(
-        self, parent: Inode, directory: Directory, indexes: range
-    ) -> Iterator[Shown]:
-        """The same where an entry may have another name than its key says, or be another version than it was."""
-        for index in indexes:
-            entry = self._current(directory, index)
-            if entry is not None:
-                number = self.inodes.child(parent, entry, directory)
-                _, is_directory, size, mtime_ns, _ = self._attributes(number, entry, 0.0)
-                yield number, entry.name, is_directory, size, mtime_ns, index + 1
-
-    def _is_hidden(self, directory: Directory, index: int) -> bool:
-        """Whether an entry of a directory is not shown."""
-        if directory.plain_name(index) is not None and not self._catalog.has_learned():
-            return False
-        return self._current(directory, index) is None
-
-    def _current(self, directory: Directory, index: int) -> Entry | None:
-        """What an entry of a directory is by now, None when it is not shown."""
-        entry = directory.at(index)
-        if entry is not None and self._catalog.has_learned():
-            entry = self._catalog.current(directory.prefix, entry)
-        return entry
+    def _told(self, parent: Inode, name: bytes, answer: Answer) -> Attributes:
+        if answer.entry is None:
+            if answer.ttl > 0:
+                self._missing[parent.number, name] = None
+            return Attributes(0, False, 0, 0, answer.ttl)
+        entry = answer.entry
+        told = self.inodes.told(parent, entry)
+        number = told or self.inodes.given(parent, entry, self._catalog.peek(parent.entry.key))
+        self.inodes.hold(number)
+        return self._attributes(number, entry, answer.ttl)
 
     def _outdater(self, number: int, entry: Entry) -> Callable[[], None]:
         above = self.inodes.parent_number(number)
@@ -315,10 +261,3 @@ class FileSystem:
     def _attributes(self, number: int, entry: Entry, ttl: float) -> Attributes:
         mtime_ns = self._started_ns if entry.is_directory else entry.mtime_ns
         return Attributes(number, entry.is_directory, entry.size, mtime_ns, ttl)
-
-    @asynccontextmanager
-    async def _in_time(self, what: str) -> AsyncIterator[None]:
-        with trio.move_on_after(self._deadline) as scope:
-            yield
-        if scope.cancelled_caught:
-            raise DeadlineExceeded(f"{what} took longer than {self._deadline:g} s")

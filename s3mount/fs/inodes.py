@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from s3mount.errors import NotFound
+from s3mount.fs.kernel_copies import KernelCopy
 from s3mount.fs.listed import BITS, MASK, Block, Blocks, Listed, Names
 from s3mount.listing.directory import Directory, Entry
 from s3mount.readahead.siblings import Walk
@@ -29,6 +30,7 @@ class Inode:
         names: of a directory: what is held in it.
         visits: of a directory: how its files are gone through.
         directory_walk: of a directory: how its subdirectories are gone through.
+        copy: of a directory: what the kernel keeps of it by itself.
         is_walked: of a directory: whether a walk over the directory above came to it.
         is_read_on: of a directory: whether files were read in the directories before it.
     """
@@ -40,6 +42,7 @@ class Inode:
     names: Names | None = None
     visits: Visits | None = None
     directory_walk: Walk | None = None
+    copy: KernelCopy | None = None
     is_walked: bool = False
     is_read_on: bool = False
 

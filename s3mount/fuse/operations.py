@@ -1,43 +1,54 @@
-"""The kernel's requests, translated: pyfuse3 on one side, `FileSystem` on the other, nothing decided in between.
+"""The kernel's requests, translated: its wire format on one side, `FileSystem` on the other, nothing decided here.
 
-This edge is total: whatever a handler raises becomes an errno, the unknown one EIO with its traceback in the log,
-because pyfuse3 ends the mount for any other exception. It runs on the event loop's thread.
+What can be answered at once is; for the rest a handler gives a coroutine that will have the answer. What a handler
+raises becomes an errno, the unknown one EIO with its traceback in the log. It runs on the event loop's thread.
 """
 
 import errno
-import functools
 import logging
 import stat
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
-
-import pyfuse3
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 from s3mount.errors import DeadlineExceeded, NotFound, S3MountError, StoreError
-from s3mount.fs.filesystem import Attributes, FileSystem
+from s3mount.fs import filesystem
+from s3mount.fs.directories import Reading
+from s3mount.fs.filesystem import FileSystem
+from s3mount.fuse import protocol
+from s3mount.fuse.connection import Answers, Body, Later, Request
 from s3mount.fuse.errnos import errno_of
+from s3mount.fuse.passthrough import ORDINARY, Passthrough
+from s3mount.fuse.protocol import Attributes, Opcode, Open
 
 log = logging.getLogger(__name__)
 
-P = ParamSpec("P")
-R = TypeVar("R")
-Handler = Callable[Concatenate["Operations", P], Coroutine[Any, Any, R]]
-
-ATTRIBUTES_TTL = 3600.0
+ATTRIBUTES_TTL = 3600
 """Seconds that the kernel keeps attributes: an inode is one version, so they do not change."""
 MAX_ENTRY_TTL = 86_400.0
-BLOCK = 512
-"""The unit of st_blocks, whatever the file system (stat(2))."""
 IO_SIZE = 1024 * 1024
 """st_blksize: the largest read that the kernel sends through FUSE; cp, cat and tar read this much at a time."""
 SHOWN_SIZE = 1 << 50
 """The size that statfs shows, a PiB and all of it free: a bucket has no size, and "full" would raise alarms."""
+SHOWN_FILES = 1 << 32
+NAME_MAX = 255
 
 USER_XATTRS = b"user."
 """The one kind of extended attributes that a mount has: no ACLs, no labels, no capabilities."""
 OWN_XATTRS = b"user.s3"
 STATUS_XATTR = b"user.s3mount.status"
 REFRESH_XATTR = b"user.s3mount.refresh"
+
+
+class Refused(Exception):
+    """An answer that is an errno and nothing else.
+
+    Args:
+        errno: which.
+    """
+
+    def __init__(self, errno: int) -> None:
+        super().__init__(errno)
+        self.errno = errno
 
 
 class Ownership(NamedTuple):
@@ -49,177 +60,202 @@ class Ownership(NamedTuple):
     dir_mode: int
 
 
-def total(handler: Handler[P, R]) -> Callable[Concatenate["Operations", P], Coroutine[Any, Any, R]]:
-    """Let nothing but FUSEError leave a handler."""
-
-    @functools.wraps(handler)
-    async def guarded(self: "Operations", *args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return await handler(self, *args, **kwargs)
-        except pyfuse3.FUSEError:
-            raise
-        except S3MountError as error:
-            self.report(handler.__name__, error)
-            raise pyfuse3.FUSEError(errno_of(error)) from None
-        except Exception as error:
-            log.exception("%s failed in a way that is not known", handler.__name__)
-            raise pyfuse3.FUSEError(errno_of(error)) from None
-
-    return cast("Callable[Concatenate[Operations, P], Coroutine[Any, Any, R]]", guarded)
-
-
-class Operations(pyfuse3.Operations):  # type: ignore[misc, unused-ignore]
+class Operations:
     """Answers the kernel.
 
     Args:
         filesystem: what is shown.
         ownership: who it belongs to.
         xattrs: the extended attributes of an inode by name, and the two that are commands.
+        passthrough: which files the kernel reads by itself.
     """
 
-    supports_dot_lookup = False
-    enable_writeback_cache = False
-    enable_acl = False
-
     def __init__(
-        self, filesystem: FileSystem, ownership: Ownership, xattrs: "ExtendedAttributes"
+        self,
+        filesystem: FileSystem,
+        ownership: Ownership,
+        xattrs: "ExtendedAttributes",
+        passthrough: Passthrough,
     ) -> None:
-        super().__init__()
         self._fs = filesystem
-        self._ownership = ownership
         self._xattrs = xattrs
-        self._file_mode = stat.S_IFREG | ownership.file_mode
-        self._directory_mode = stat.S_IFDIR | ownership.dir_mode
-        self._reply = self._blank()
+        self._passthrough = passthrough
+        self._page = protocol.Entries()
+        # One link for directories too: find(1) takes more for a count of subdirectories and would trust it.
+        owner = (1, ownership.uid, ownership.gid, IO_SIZE, ATTRIBUTES_TTL)
+        self._file = Attributes(stat.S_IFREG | ownership.file_mode, *owner)
+        self._directory = Attributes(stat.S_IFDIR | ownership.dir_mode, *owner)
 
-    def report(self, operation: str, error: S3MountError) -> None:
-        """Log an error that a program is about to see."""
-        if isinstance(error, NotFound):
-            return
-        level = (
-            logging.WARNING if isinstance(error, StoreError | DeadlineExceeded) else logging.ERROR
-        )
-        key = getattr(error, "key", "")
-        log.log(
-            level,
-            "%s%s: %s (%s)%s",
-            operation,
-            f" of {key!r}" if key else "",
-            error,
-            errno.errorcode[errno_of(error)],
-            f" {error.hint}" if error.hint else "",
-        )
+    def answers(self) -> Answers:
+        """Who answers what. FLUSH, ACCESS and whatever writes are not here: the kernel asks once, or never."""
+        handlers = {
+            Opcode.LOOKUP: self.lookup,
+            Opcode.FORGET: self.forget,
+            Opcode.BATCH_FORGET: self.forget,
+            Opcode.GETATTR: self.getattr,
+            Opcode.OPENDIR: self.opendir,
+            Opcode.READDIRPLUS: self.readdir,
+            Opcode.RELEASEDIR: self.releasedir,
+            Opcode.OPEN: self.open,
+            Opcode.READ: self.read,
+            Opcode.RELEASE: self.release,
+            Opcode.STATFS: self.statfs,
+            Opcode.LISTXATTR: self.listxattr,
+            Opcode.GETXATTR: self.getxattr,
+        }
+        return Answers({int(code): handler for code, handler in handlers.items()}, self.errno_of)
 
-    @total
-    async def lookup(
-        self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext
-    ) -> pyfuse3.EntryAttributes:
+    def errno_of(self, opcode: int, error: Exception) -> int:
+        """The errno of what a handler raised; what a person should know of is logged."""
+        if isinstance(error, Refused):
+            return error.errno
+        number = errno_of(error)
+        operation = Opcode(opcode).name.lower()
+        if not isinstance(error, S3MountError):
+            log.error("%s failed in a way that is not known", operation, exc_info=error)
+        elif not isinstance(error, NotFound):
+            passes = isinstance(error, StoreError | DeadlineExceeded)
+            key = getattr(error, "key", "")
+            log.log(
+                logging.WARNING if passes else logging.ERROR,
+                "%s%s: %s (%s)%s",
+                operation,
+                f" of {key!r}" if key else "",
+                error,
+                errno.errorcode[number],
+                f" {error.hint}" if error.hint else "",
+            )
+        return number
+
+    def lookup(self, request: Request) -> Body | Later:
         """Name to inode; a name that is not there is an answer with a lifetime too."""
-        return self._entry(await self._fs.lookup(parent_inode, name))
+        name = protocol.name_of(request.body)
+        told = self._fs.lookup_now(request.node, name)
+        return self._lookup_later(request.node, name) if told is None else self._entry(told)
 
-    async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
+    async def _lookup_later(self, parent: int, name: bytes) -> Body:
+        return self._entry(await self._fs.lookup(parent, name))
+
+    def forget(self, request: Request) -> Body:
         """The kernel lets inodes go."""
-        for number, lookups in inode_list:
+        for number, lookups in protocol.forgotten(request.opcode, request.node, request.body):
             self._fs.forget(number, lookups)
+        return b""
 
-    @total
-    async def getattr(self, inode: int, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
+    def getattr(self, request: Request) -> Body:
         """Attributes of a known inode: never a request to the store."""
-        return self._entry(self._fs.attributes(inode))
+        number, is_directory, size, mtime_ns, _ = self._fs.attributes(request.node)
+        return protocol.attributes(number, self._kind(is_directory), size, mtime_ns)
 
-    @total
-    async def opendir(self, inode: int, ctx: pyfuse3.RequestContext) -> int:
-        """A directory to read."""
-        return await self._fs.open_directory(inode)
+    def opendir(self, request: Request) -> Body:
+        """A directory to read; the kernel may keep its entries, and give them to others who open the same listing."""
+        directories = self._fs.directories
+        handle = directories.open(request.node)
+        fills, keeps = directories.copying(handle)
+        flags = Open.CACHE_DIR * fills | Open.KEEP_CACHE * keeps
+        return protocol.opened(handle, flags)
 
-    @total
-    async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
+    def readdir(self, request: Request) -> Body | Later:
         """Entries with their attributes, as many as fit."""
-        # One object for all: pyfuse3 copies it into its reply at once.
-        reply = self._reply
-        ttl, entries = await self._fs.read_directory(fh, start_id)
-        reply.entry_timeout = min(ttl, MAX_ENTRY_TTL)
-        for number, name, is_directory, size, mtime_ns, behind in entries:
-            self._fill(reply, number, is_directory, size, mtime_ns)
-            if not pyfuse3.readdir_reply(token, name, reply, behind):
+        handle, start, size = protocol.read_request(request.body)
+        reading = self._fs.directories.read_now(handle, start)
+        if reading is None:
+            return self._readdir_later(handle, start, size)
+        return self._packed(reading, size)
+
+    async def _readdir_later(self, handle: int, start: int, size: int) -> Body:
+        return self._packed(await self._fs.directories.read(handle, start), size)
+
+    def _packed(self, reading: Reading, size: int) -> Body:
+        packed = self._page
+        packed.begin(size, min(reading.ttl, MAX_ENTRY_TTL))
+        file, directory = self._file, self._directory
+        for number, name, is_directory, length, mtime_ns, behind in reading.entries:
+            told = directory if is_directory else file
+            if not packed.add(number, name, told, length, mtime_ns, behind):
                 self._fs.forget(number, 1)
-                return
+                break
+        return packed.packed()
 
-    async def releasedir(self, fh: int) -> None:
+    def releasedir(self, request: Request) -> Body:
         """A directory is done with."""
-        self._fs.close_directory(fh)
+        self._fs.directories.close(protocol.handle_of(request.body))
+        return b""
 
-    @total
-    async def open(self, inode: int, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
+    def open(self, request: Request) -> Body | Later:
         """One version of a file; its pages stay in the kernel from one open to the next."""
-        return pyfuse3.FileInfo(fh=await self._fs.open(inode), keep_cache=True)
+        handle, is_confirmed = self._fs.open_now(request.node)
+        return self._opened(handle) if is_confirmed else self._open_later(handle)
 
-    @total
-    async def read(self, fh: int, off: int, size: int) -> Any:  # noqa: ANN401 - any buffer
+    async def _open_later(self, handle: int) -> Body:
+        await self._fs.confirm(handle)
+        return self._opened(handle)
+
+    def _opened(self, handle: int) -> Body:
+        backing = self._passthrough.opened(
+            self._fs.inode_of(handle), lambda: self._fs.backing(handle)
+        )
+        if backing != ORDINARY:
+            return protocol.opened(handle, Open.PASSTHROUGH, backing)
+        return protocol.opened(handle, Open.KEEP_CACHE)
+
+    def read(self, request: Request) -> Body | Later:
         """Bytes."""
-        return await self._fs.read(fh, off, size)
+        handle, offset, size = protocol.read_request(request.body)
+        data = self._fs.read_now(handle, offset, size)
+        return self._fs.read_later(handle, offset, size) if data is None else data
 
-    async def release(self, fh: int) -> None:
+    def release(self, request: Request) -> Body:
         """A file is done with."""
-        self._fs.close(fh)
+        self._fs.close(protocol.handle_of(request.body))
+        self._passthrough.closed(request.node)
+        return b""
 
-    @total
-    async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
+    def statfs(self, request: Request) -> Body:
         """Sizes of the file system, without asking anybody."""
-        data = pyfuse3.StatvfsData()
-        data.f_bsize = data.f_frsize = 4096
-        data.f_blocks = data.f_bfree = data.f_bavail = SHOWN_SIZE // data.f_frsize
-        data.f_files = data.f_ffree = data.f_favail = 1 << 32
-        data.f_namemax = 255
-        return data
+        page = protocol.PAGE
+        return protocol.statfs(SHOWN_SIZE // page, SHOWN_FILES, page, NAME_MAX)
 
-    @total
-    async def listxattr(self, inode: int, ctx: pyfuse3.RequestContext) -> Sequence[bytes]:
+    def listxattr(self, request: Request) -> Body:
         """Names of the extended attributes, but for those that are commands."""
-        return self._xattrs.names(inode)
+        room, _ = protocol.xattr_request(request.body)
+        names = self._xattrs.names(request.node)
+        return _xattr(b"".join(name + b"\0" for name in names), room)
 
-    @total
-    async def getxattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> bytes:
+    def getxattr(self, request: Request) -> Body | Later:
         """One extended attribute."""
+        room, name = protocol.xattr_request(request.body)
         if not name.startswith(USER_XATTRS):
             # `ls -l` asks for two of these for each file, but after this answer for none of this mount.
-            raise pyfuse3.FUSEError(errno.EOPNOTSUPP)
-        value = await self._xattrs.value(inode, name) if name.startswith(OWN_XATTRS) else None
+            raise Refused(errno.EOPNOTSUPP)
+        if not name.startswith(OWN_XATTRS):
+            raise Refused(errno.ENODATA)
+        return self._getxattr_later(request.node, name, room)
+
+    async def _getxattr_later(self, inode: int, name: bytes, room: int) -> Body:
+        value = await self._xattrs.value(inode, name)
         if value is None:
-            raise pyfuse3.FUSEError(pyfuse3.ENOATTR)
-        return value
+            raise Refused(errno.ENODATA)
+        return _xattr(value, room)
 
-    def _entry(self, attributes: Attributes) -> pyfuse3.EntryAttributes:
-        number, is_directory, size, mtime_ns, ttl = attributes
-        entry = self._blank()
-        entry.entry_timeout = min(ttl, MAX_ENTRY_TTL)
-        self._fill(entry, number, is_directory, size, mtime_ns)
-        return entry
+    def _entry(self, told: filesystem.Attributes) -> Body:
+        number, is_directory, size, mtime_ns, ttl = told
+        ttl = min(ttl, MAX_ENTRY_TTL)
+        if not number:
+            return protocol.negative(ttl)
+        return protocol.entry(number, ttl, self._kind(is_directory), size, mtime_ns)
 
-    def _blank(self) -> pyfuse3.EntryAttributes:
-        """What is the same for all."""
-        entry = pyfuse3.EntryAttributes()
-        entry.attr_timeout = ATTRIBUTES_TTL
-        # One link for directories too: find(1) takes more for a count of subdirectories and would trust it.
-        entry.st_nlink = 1
-        entry.st_uid = self._ownership.uid
-        entry.st_gid = self._ownership.gid
-        entry.st_blksize = IO_SIZE
-        return entry
+    def _kind(self, is_directory: bool) -> Attributes:
+        return self._directory if is_directory else self._file
 
-    def _fill(
-        self,
-        entry: pyfuse3.EntryAttributes,
-        number: int,
-        is_directory: bool,
-        size: int,
-        mtime_ns: int,
-    ) -> None:
-        entry.st_ino = number
-        entry.st_mode = self._directory_mode if is_directory else self._file_mode
-        entry.st_size = size
-        entry.st_blocks = -(-size // BLOCK)
-        entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = mtime_ns
+
+def _xattr(value: bytes, room: int) -> Body:
+    """A value, or its size where the program has no room because it asks for that."""
+    if not room:
+        return protocol.xattr_size(len(value))
+    if len(value) > room:
+        raise Refused(errno.ERANGE)
+    return value
 
 
 class ExtendedAttributes:

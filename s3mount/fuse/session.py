@@ -15,7 +15,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import pyfuse3
 import trio
 
 from s3mount.cache.cache import Cache, Limits
@@ -25,10 +24,13 @@ from s3mount.fs.awaiting import settled
 from s3mount.fs.filesystem import FileSystem
 from s3mount.fs.reading import Reader
 from s3mount.fs.walking import Walker
-from s3mount.fuse import turns
+from s3mount.fuse.connection import Connection, greet
 from s3mount.fuse.describing import Parts, describe_inode, now, status
-from s3mount.fuse.forgetting import forget_names, forget_soon
+from s3mount.fuse.forgetting import Forgetting
+from s3mount.fuse.mounting import MountRequest, mount, unmount
 from s3mount.fuse.operations import ExtendedAttributes, Operations, Ownership
+from s3mount.fuse.passthrough import DeviceBackings, Passthrough
+from s3mount.fuse.protocol import Init
 from s3mount.listing.catalog import Catalog
 from s3mount.listing.rest import PARALLEL
 from s3mount.listing.shelf import ShelfSettings
@@ -56,11 +58,6 @@ the most that one FUSE request carries, streams run several times as fast."""
 SWITCH_INTERVAL = 0.0005
 """Seconds after which a thread that computes lets another one run. The interpreter's 5 ms would let a listing that is
 being parsed hold up a read that is ready."""
-IDLE_TASKS = 8
-"""Tasks that wait for the kernel's next request. pyfuse3 ends those beyond it, and with one it would start and end a
-task for nearly every request."""
-GRACE = 1.0
-"""Seconds that requests under way have to end after a signal; a store that does not answer must not hold up the end."""
 CREDENTIALS_EVERY = 30.0
 CACHE_EVERY = 1.0
 FOREVER = 10 * 365 * 86_400.0
@@ -94,9 +91,19 @@ def serve(
     else:
         store = _live_store(source, prefix, options)
     with ExitStack() as stack:
-        parts = _assemble(stack, store, prefix, options, named)
+        offload = Offload(1)
+        forgetting = Forgetting(offload)
+        stack.callback(forgetting.close)
+        stack.callback(offload.close)
+        parts = _assemble(stack, store, prefix, options, named, forgetting)
         _calm_the_interpreter()
-        trio.run(_run, parts, mountpoint, options, ready)
+        with _mounted(mountpoint, parts.source, options) as descriptor:
+            forgetting.begin(descriptor)
+            connection = _connected(descriptor, parts, options, forgetting)
+            trio.run(
+                _run, connection, mountpoint, offload, lambda: _begun(parts, mountpoint, ready)
+            )
+        log.info("%s is unmounted from %s", parts.source, mountpoint)
 
 
 def _live_store(source: Source, prefix: str, options: MountOptions) -> Store:
@@ -112,7 +119,12 @@ def _live_store(source: Source, prefix: str, options: MountOptions) -> Store:
 
 
 def _assemble(
-    stack: ExitStack, store: Store, prefix: str, options: MountOptions, source: str
+    stack: ExitStack,
+    store: Store,
+    prefix: str,
+    options: MountOptions,
+    source: str,
+    forgetting: Forgetting,
 ) -> Parts:
     """The rooms, from the bottom up; the stack takes them down in the opposite order."""
     limits = Limits(options.cache_size, options.cache_min_free, options.memory_limit)
@@ -152,7 +164,7 @@ def _assemble(
         catalog,
         reader,
         walker,
-        on_outdated=forget_soon,
+        on_outdated=forgetting.forget_soon,
         deadline=options.request_timeout,
         started_ns=int(started * 1e9),
     )
@@ -161,26 +173,23 @@ def _assemble(
 
 
 async def _run(
-    parts: Parts, mountpoint: Path, options: MountOptions, ready: Callable[[], None]
+    connection: Connection, mountpoint: Path, offload: Offload, ready: Callable[[], None]
 ) -> None:
-    offload = Offload(1)
-    with _mounted(parts, mountpoint, options, offload):
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_end_on_signal, nursery)
-                nursery.start_soon(_serve_kernel, nursery)
-                # From another thread: whoever touches the mount waits for an answer from this loop.
-                await settled(offload.submit(lambda: _read_ahead(mountpoint)))
-                log.info("%s is mounted on %s", parts.source, mountpoint)
-                ready()
-        finally:
-            offload.close()
-    log.info("%s is unmounted from %s", parts.source, mountpoint)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_end_on_signal, nursery)
+        nursery.start_soon(_serve_kernel, connection, nursery)
+        # From another thread: whoever touches the mount waits for an answer from this loop.
+        await settled(offload.submit(lambda: _read_ahead(mountpoint)))
+        ready()
 
 
-async def _serve_kernel(nursery: trio.Nursery) -> None:
-    with turns.taken():
-        await pyfuse3.main(min_tasks=IDLE_TASKS)
+def _begun(parts: Parts, mountpoint: Path, ready: Callable[[], None]) -> None:
+    log.info("%s is mounted on %s", parts.source, mountpoint)
+    ready()
+
+
+async def _serve_kernel(connection: Connection, nursery: trio.Nursery) -> None:
+    await connection.serve()
     nursery.cancel_scope.cancel()
 
 
@@ -188,29 +197,28 @@ async def _end_on_signal(nursery: trio.Nursery) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         async for number in signals:
             log.info("unmounting: %s", signal.Signals(number).name)
-            pyfuse3.terminate()
-            await trio.sleep(GRACE)
             nursery.cancel_scope.cancel()
 
 
 @contextmanager
-def _mounted(
-    parts: Parts, mountpoint: Path, options: MountOptions, offload: Offload
-) -> Iterator[None]:
-    """Mounted inside, unmounted afterwards, whatever happens inside."""
-    operations = _operations(parts, options, offload)
+def _mounted(mountpoint: Path, source: str, options: MountOptions) -> Iterator[int]:
+    """Mounted inside, unmounted afterwards, whatever happens inside; gives the descriptor."""
     with _claimed(mountpoint):
+        descriptor = mount(MountRequest(mountpoint, source, options.allow_other))
         try:
-            pyfuse3.init(operations, os.fspath(mountpoint), _mount_options(parts.source, options))
-        except RuntimeError as error:
-            raise MountError(
-                f"FUSE refuses to mount on {mountpoint}: {error}",
-                hint="Run `s3mount doctor`: it says what is missing.",
-            ) from error
-        try:
-            yield
+            yield descriptor
         finally:
-            pyfuse3.close(unmount=True)
+            unmount(descriptor, mountpoint)
+
+
+def _connected(
+    descriptor: int, parts: Parts, options: MountOptions, forgetting: Forgetting
+) -> Connection:
+    offered = greet(descriptor)
+    can_pass = bool(offered.flags & Init.PASSTHROUGH)
+    passthrough = Passthrough(DeviceBackings(descriptor) if can_pass else None)
+    operations = _operations(parts, options, forgetting, passthrough)
+    return Connection(descriptor, operations.answers())
 
 
 @contextmanager
@@ -231,10 +239,12 @@ def _claimed(mountpoint: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _operations(parts: Parts, options: MountOptions, offload: Offload) -> Operations:
+def _operations(
+    parts: Parts, options: MountOptions, forgetting: Forgetting, passthrough: Passthrough
+) -> Operations:
     async def refresh(number: int) -> bytes:
         directories, names = parts.filesystem.refresh(number)
-        await forget_names(offload, names)
+        await forgetting.forget(names)
         return (
             f"{directories} {'directory' if directories == 1 else 'directories'} forgotten".encode()
         )
@@ -243,15 +253,7 @@ def _operations(parts: Parts, options: MountOptions, offload: Offload) -> Operat
         lambda number: describe_inode(parts, number), lambda: status(parts), refresh
     )
     ownership = Ownership(options.uid, options.gid, options.file_mode, options.dir_mode)
-    return Operations(parts.filesystem, ownership, xattrs)
-
-
-def _mount_options(source: str, options: MountOptions) -> set[str]:
-    shown = source.replace("\\", "\\\\").replace(",", "\\,")
-    chosen = {f"fsname={shown}", "subtype=s3mount", "ro", "default_permissions", "noatime"}
-    if options.allow_other:
-        chosen.add("allow_other")
-    return chosen
+    return Operations(parts.filesystem, ownership, xattrs, passthrough)
 
 
 def _joined(prefix: str, more: str) -> str:

@@ -4,6 +4,7 @@ Listings of directories as far as they have come, answers about single names of 
 and names that have turned out to be another version than their listing says. It makes no request and takes no lock.
 """
 
+import itertools
 import math
 from bisect import bisect_left, bisect_right
 from concurrent.futures import Future
@@ -56,6 +57,9 @@ class Answer(NamedTuple):
     ttl: float
 
 
+_serials = itertools.count(1)
+
+
 class Listing:
     """A directory and how far its listing has come.
 
@@ -65,6 +69,7 @@ class Listing:
         oldest: seconds that a page may be old.
         has_aged: whether a page was not the store's answer of now.
         flight: its next page on the way.
+        serial: a number that no other listing of this process has.
         rest: what is listed by several requests at once, once a reader has come so far.
         wanted: entries that the foremost reader has asked for.
         misses: lookups of names behind its reach since it was last extended for them.
@@ -83,6 +88,7 @@ class Listing:
         "patience",
         "rest",
         "sequence",
+        "serial",
         "times",
         "token",
         "waiters",
@@ -91,6 +97,7 @@ class Listing:
 
     def __init__(self, prefix: str, oldest: float = math.inf) -> None:
         self.directory = Directory(prefix)
+        self.serial = next(_serials)
         self.oldest = oldest
         self.has_aged = False
         self.token: str | None = None

@@ -106,6 +106,7 @@ class Worker(OwnThread):
                 job()
             except Exception:
                 log.exception("a job of %s failed", self._thread.name)
+            del job  # what it holds must not stay until there is another one
 
 
 class Offload:

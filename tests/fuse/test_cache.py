@@ -1,5 +1,6 @@
 """docs/semantics.md, "The cache": what survives, what is noticed, what is shared, and how much it takes."""
 
+import json
 import mmap
 import os
 import random
@@ -17,6 +18,9 @@ from pathlib import Path
 
 import pytest
 
+from s3mount.fuse import mounting
+from s3mount.fuse.connection import greet
+from s3mount.fuse.protocol import Init
 from tests.support.buckets import Bucket
 from tests.support.mounts import Mount, MountFailed, mounted
 from tests.support.proxy import ProxyServer
@@ -266,12 +270,89 @@ def test_damage_under_an_open_file_is_noticed(site: Site) -> None:
     body = noise(3 * MIB)
     site.bucket.put("file", body)
     with site.mounted() as mount:
-        (mount.path / "file").read_bytes()
+        direct(mount.path / "file", 0, MIB)
     with site.mounted() as mount, (mount.path / "file").open("rb", buffering=0) as file:
         file.read(1)
         for extent in site.extents():
             cut_half(extent)
         assert direct(mount.path / "file", 0, 4 * MIB) == body
+
+
+@pytest.fixture(scope="module")
+def passing_kernel(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A kernel that can read files by itself: not before Linux 6.9, and not everywhere since."""
+    place = tmp_path_factory.mktemp("probe")
+    descriptor = mounting.mount(mounting.MountRequest(place, "probe", False))
+    try:
+        can_pass = bool(greet(descriptor).flags & Init.PASSTHROUGH)
+    finally:
+        mounting.unmount(descriptor, place)
+    if not can_pass:
+        pytest.skip("this kernel cannot pass files through")
+
+
+def is_passed_through(mount: Mount, path: Path) -> bool:
+    """Whether reads of an open file stay in the kernel; status counts those that do not."""
+    before = read_bytes(mount)
+    direct(path, 0, 4 * MIB)
+    return read_bytes(mount) == before
+
+
+def read_bytes(mount: Mount) -> int:
+    return json.loads(os.getxattr(mount.path, "user.s3mount.status"))["bytes"]["read"]
+
+
+@pytest.mark.usefixtures("passing_kernel")
+def test_a_whole_file_is_read_by_the_kernel_itself(site: Site) -> None:
+    """A large file that is whole in the cache is read by the kernel itself, at the speed of the disk."""
+    body = noise(3 * MIB)
+    site.bucket.put("file", body)
+    with site.mounted() as mount:
+        path = mount.path / "file"
+        assert not is_passed_through(mount, path)
+        assert path.read_bytes() == body
+        assert settles(lambda: is_passed_through(mount, path))
+    site.proxy.reset()
+    with site.mounted() as mount:
+        path = mount.path / "file"
+        assert is_passed_through(mount, path)
+        assert path.read_bytes() == body
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped:
+            assert mapped[:] == body
+    assert site.gets == 0
+
+
+@pytest.mark.usefixtures("passing_kernel")
+def test_a_file_that_was_altered_is_not_passed_through(site: Site) -> None:
+    """Bytes on disk that are torn or altered are noticed when they are read and fetched again, never served."""
+    body = noise(3 * MIB)
+    site.bucket.put("file", body)
+    with site.mounted() as mount:
+        path = mount.path / "file"
+        assert path.read_bytes() == body
+        assert settles(lambda: is_passed_through(mount, path))
+        for data in site.cache.glob("v2/objects/*/*/data"):
+            flip_middle(data)
+        assert direct(path, 0, 4 * MIB) == body
+        assert settles(lambda: is_passed_through(mount, path))
+        assert path.read_bytes() == body
+
+
+@pytest.mark.usefixtures("passing_kernel")
+def test_a_file_that_is_open_is_read_in_one_way(site: Site) -> None:
+    """A large file that is whole in the cache is read by the kernel itself, at the speed of the disk."""
+    body = noise(3 * MIB)
+    site.bucket.put("file", body)
+    with site.mounted() as mount:
+        path = mount.path / "file"
+        with path.open("rb") as first:
+            assert first.read() == body
+            time.sleep(0.5)
+            assert not is_passed_through(mount, path)
+        assert settles(lambda: is_passed_through(mount, path))
+        with path.open("rb") as first, path.open("rb") as second:
+            assert first.read() == second.read() == body
+            assert is_passed_through(mount, path)
 
 
 # Who shares it

@@ -8,6 +8,7 @@ import mmap
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -116,6 +117,22 @@ def settles(condition: Callable[[], bool], seconds: float = 6.0) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+TICKING = """
+import ctypes, signal, sys
+ticks = []
+signal.signal(signal.SIGALRM, lambda *_: ticks.append(1))
+signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+libc = ctypes.CDLL(None, use_errno=True)
+# Not by Python's own calls, which try again after EINTR.
+descriptor = libc.open(sys.argv[1].encode(), 0)
+assert descriptor >= 0, ctypes.get_errno()
+buffer = ctypes.create_string_buffer(1 << 20)
+length = libc.read(descriptor, buffer, len(buffer))
+signal.setitimer(signal.ITIMER_REAL, 0)
+print(len(ticks), length)
+"""
 
 
 def readable(path: Path) -> bool:
@@ -288,6 +305,34 @@ def test_a_deadline_leaves_the_other_requests_alone(site: Site) -> None:
         for _ in range(20):
             assert path.read_bytes() == b"fine"
         assert {future.result()[0] for future in hopeless} == {errno.ETIMEDOUT}
+
+
+# Signals
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_waits_can_be_ended(site: Site, number: int) -> None:
+    """A program that waits for a mount ends at Ctrl-C or `kill`."""
+    key, path = site.put(noise(64 * KIB))
+    rule = site.proxy.fault(f"GET .*{key}", None, hang=True)
+    with subprocess.Popen(["cat", str(path)], stdout=subprocess.DEVNULL) as reader:
+        assert settles(lambda: rule.hits > 0)
+        time.sleep(0.1)
+        began = time.monotonic()
+        reader.send_signal(number)
+        assert reader.wait(TIMEOUT) == -number
+        assert time.monotonic() - began < TIMEOUT / 2
+
+
+def test_other_signals_are_not_felt(site: Site) -> None:
+    """Signals that are not meant to end it leave its reads alone."""
+    key, path = site.put(noise(64 * KIB))
+    site.proxy.fault(f"GET .*{key}", None, delay=0.5)
+    program = [sys.executable, "-c", TICKING, str(path)]
+    done = subprocess.run(program, stdout=subprocess.PIPE, check=True, timeout=20)
+    ticks, length = map(int, done.stdout.split())
+    assert length == 64 * KIB
+    assert ticks > 0
 
 
 # The endpoint goes away and comes back

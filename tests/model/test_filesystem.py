@@ -125,11 +125,11 @@ class Kernel:
     async def readdir(self, place, is_taken):
         number = self.directory(place)
         expected = self.expected(number)
-        handle = await self.fs.open_directory(number)
+        handle = self.fs.directories.open(number)
         found, start = set(), 0
         while True:
             before = start
-            reading = await self.fs.read_directory(handle, start)
+            reading = await self.fs.directories.read(handle, start)
             assert reading.ttl == 0.0
             for inode, name, *_, behind in reading.entries:
                 start = behind
@@ -144,19 +144,19 @@ class Kernel:
                     self.fs.forget(inode, 1)
             if start == before:
                 break
-        self.fs.close_directory(handle)
+        self.fs.directories.close(handle)
         assert found == expected.keys()
 
     async def opendir(self, place):
         number = self.directory(place)
-        handle = await self.fs.open_directory(number)
+        handle = self.fs.directories.open(number)
         # Its listing is of the moment of the first read.
         list(await self.read_names(handle))
         self.directories[handle] = (number, set(self.expected(number)))
 
     async def read_names(self, handle):
         names = []
-        for inode, name, *_ in (await self.fs.read_directory(handle, 0)).entries:
+        for inode, name, *_ in (await self.fs.directories.read(handle, 0)).entries:
             names.append(name)
             self.fs.forget(inode, 1)
         return names
@@ -171,7 +171,7 @@ class Kernel:
         if self.directories:
             handle = self.pick(list(self.directories), place)
             del self.directories[handle]
-            self.fs.close_directory(handle)
+            self.fs.directories.close(handle)
             self.drop_unseen()
 
     async def open(self, place):
@@ -238,7 +238,7 @@ class Kernel:
         for handle in list(self.files):
             self.fs.close(handle)
         for handle in list(self.directories):
-            self.fs.close_directory(handle)
+            self.fs.directories.close(handle)
         for number, lookups in self.lookups.items():
             self.fs.forget(number, lookups)
         assert len(self.fs.inodes) == 1

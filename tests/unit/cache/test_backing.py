@@ -284,3 +284,19 @@ def test_asking_costs_few_calls(make_cache, monkeypatch):
     monkeypatch.undo()
     small.close()
     large.close()
+
+
+def test_a_fill_that_is_over_holds_nothing_open(cache, root):
+    """An object can be mended by who is alone with its file; a fill that somebody still has must not count."""
+    held = cache.open_object(LARGE)
+    fills = []
+    for start in range(0, SIZE, 2 * CELL):
+        stop = min(SIZE, start + 2 * CELL)
+        fills.append(held.begin_fill(start, stop))
+        fills[-1].write(body_of(LARGE)[start:stop])
+        fills[-1].finish()
+    held.close()
+    data = str(directory_of(root) / "data")
+    numbers = os.listdir("/proc/self/fd")
+    links = [f"/proc/self/fd/{number}" for number in numbers]
+    assert data not in [os.readlink(link) for link in links if os.path.lexists(link)]

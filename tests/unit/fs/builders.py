@@ -76,17 +76,17 @@ class Ground:
 
     async def ls(self, number=ROOT, *, keep=False):
         """The names in a directory."""
-        handle = await self.fs.open_directory(number)
+        handle = self.fs.directories.open(number)
         try:
             return await self.entries(handle, keep=keep)
         finally:
-            self.fs.close_directory(handle)
+            self.fs.directories.close(handle)
 
     async def entries(self, handle, start=0, *, at_most=10**9, keep=False):
         names = []
         while len(names) < at_most:
             before = len(names)
-            for number, name, *_, behind in (await self.fs.read_directory(handle, start)).entries:
+            for number, name, *_, behind in (await self.fs.directories.read(handle, start)).entries:
                 start = behind
                 names.append(name)
                 if not keep:

@@ -87,11 +87,11 @@ async def test_a_directory_is_read_to_its_end(ground):
 async def test_reading_goes_on_at_any_entry(ground):
     for number in range(30):
         ground.put(f"{number:02}")
-    handle = await ground.fs.open_directory(ROOT)
+    handle = ground.fs.directories.open(ROOT)
     for start in range(31):
         names = await ground.entries(handle, start)
         assert names == [f"{number:02}".encode() for number in range(start, 30)]
-    ground.fs.close_directory(handle)
+    ground.fs.directories.close(handle)
 
 
 @pytest.mark.parametrize("hidden", [999, 998, 0])
@@ -100,7 +100,7 @@ async def test_an_entry_that_is_not_shown_does_not_end_the_directory(ground, hid
     for number in range(1500):
         ground.put(f"{number:05}")
     await ground.find("00000")
-    handle = await ground.fs.open_directory(ROOT)
+    handle = ground.fs.directories.open(ROOT)
     first = await ground.entries(handle, at_most=hidden)
     # One entry turns out to be gone since the listing was made.
     gone = f"{hidden:05}"
@@ -108,7 +108,7 @@ async def test_an_entry_that_is_not_shown_does_not_end_the_directory(ground, hid
     ground.catalog.outdate("", gone.encode())
     assert (await ground.find(gone)).inode == 0
     rest = await ground.entries(handle, hidden)
-    ground.fs.close_directory(handle)
+    ground.fs.directories.close(handle)
     expected = [f"{number:05}".encode() for number in range(1500) if number != hidden]
     assert first + rest == expected
 
@@ -121,19 +121,19 @@ async def test_a_hidden_twin_at_the_end_of_a_page_does_not_end_the_directory(gro
         ground.put(key)
     for number in range(10):
         ground.put(f"b{number}")
-    handle = await ground.fs.open_directory(ROOT)
+    handle = ground.fs.directories.open(ROOT)
     for start in (0, 995, 996, 997, 998):
         names = await ground.entries(handle, start)
         assert names[-1] == b"b9"
         assert names.count(b"a.s3object") == (start <= 997)
-    ground.fs.close_directory(handle)
+    ground.fs.directories.close(handle)
 
 
 async def test_a_directory_does_not_change_under_its_reader(tmp_path):
     with grounds(tmp_path / "cache", ttl=NO_TTL) as ground:
         for number in range(20):
             ground.put(f"{number:02}")
-        handle = await ground.fs.open_directory(ROOT)
+        handle = ground.fs.directories.open(ROOT)
         names = await ground.entries(handle, at_most=10)
         for number in range(20):
             ground.delete(f"{number:02}")
@@ -141,16 +141,16 @@ async def test_a_directory_does_not_change_under_its_reader(tmp_path):
         assert await ground.ls() == [b"05x"]
         names += await ground.entries(handle, 10)
         assert names == [f"{number:02}".encode() for number in range(20)]
-        ground.fs.close_directory(handle)
+        ground.fs.directories.close(handle)
 
 
 async def test_an_open_directory_stays_when_the_kernel_forgets_it(ground):
     ground.put("d/a")
     number = (await ground.find("d")).inode
-    handle = await ground.fs.open_directory(number)
+    handle = ground.fs.directories.open(number)
     ground.fs.forget(number, 1)
     assert await ground.entries(handle) == [b"a"]
-    ground.fs.close_directory(handle)
+    ground.fs.directories.close(handle)
     with pytest.raises(NotFound):
         ground.fs.attributes(number)
 
