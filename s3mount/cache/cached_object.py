@@ -39,10 +39,7 @@ class _Piece(NamedTuple):
         if isinstance(self.source, Extent):
             return self.source.copy(self.start, self.stop, target, flags)
         assert self.snapshot is not None
-        # What failed or was dropped meanwhile may have been overwritten while it was copied.
-        return self.snapshot.copy(self.start - self.source.start, target) and not (
-            self.source.is_void
-        )
+        return self.snapshot.copy(self.start - self.source.start, target)
 
 
 class Registry(Protocol):
@@ -63,6 +60,18 @@ class CachedObject:
         shared: the parts of the cache.
         registry: who counts the holders.
     """
+
+    __slots__ = (
+        "_fills",
+        "_loaded",
+        "_lock",
+        "_place",
+        "_registry",
+        "_shared",
+        "_streamed",
+        "oid",
+        "on_disk",
+    )
 
     def __init__(self, oid: ObjectId, shared: Shared, registry: Registry) -> None:
         self.oid = oid
@@ -373,6 +382,7 @@ class CachedObject:
     def _gather(self, start: int, stop: int, flags: int) -> memoryview | bytes | None:
         with self._lock:
             pieces = self._pieces(start, stop)
+            taken_back = self._place.taken_back
         if not pieces:
             return b"" if start == stop else None
         view = reply_buffer(stop - start)
@@ -387,7 +397,8 @@ class CachedObject:
                 else:
                     self._break(piece.source)
                 return None
-        return view
+        # What was given back while it was copied may be a hole, or another fill's.
+        return view if self._place.taken_back == taken_back else None
 
     def _break(self, fill: Fill) -> None:
         """The disk does not give back what a fill wrote: its range counts as missing."""

@@ -98,7 +98,6 @@ class Fill:
         spilled: the bytes are in memory.
         is_deferred: it waits, or waited, for others who write the same bytes; it is settled on the thread of
             `Cache.maintain`.
-        is_void: what the file holds may be given back any moment now.
     """
 
     __slots__ = (
@@ -118,7 +117,6 @@ class Fill:
         "file",
         "held",
         "is_deferred",
-        "is_void",
         "offsets",
         "pos",
         "ready",
@@ -151,7 +149,6 @@ class Fill:
         self.ready = start
         self.withheld = False
         self.broken = False
-        self.is_void = False
         self.file: OpenFile | None = None
         self.base = 0
         self.written_bytes = 0
@@ -238,7 +235,6 @@ class Fill:
         if self.spilled:
             self._shared.memory.forget(self, self.held)
         if self._landing is not None:
-            self.is_void = True
             self._landing.give_up()
             self._landing = None
 

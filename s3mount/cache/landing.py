@@ -73,9 +73,10 @@ class FileOfItsOwn:
         OSError: there is no room, or the disk refuses.
     """
 
-    base = 0
+    __slots__ = ("_on_disk", "_path", "_reserved", "_size", "_space", "base", "file")
 
     def __init__(self, on_disk: OnDisk, shared: Shared) -> None:
+        self.base = 0
         self._on_disk = on_disk
         self._space = shared.space
         self._size = on_disk.oid.size
@@ -119,6 +120,8 @@ class RangeOfData:
         Taken: others write there, or the bytes are there.
         OSError: there is no room, or the disk refuses.
     """
+
+    __slots__ = ("_cost", "_directory", "_on_disk", "_reserved", "_space", "_span", "base", "file")
 
     def __init__(self, on_disk: OnDisk, shared: Shared, span: ByteRange) -> None:
         self._on_disk = on_disk

@@ -32,6 +32,8 @@ class OnDisk:
         later: has a job done on the thread that writes, while the object is held.
     """
 
+    __slots__ = ("_digest", "_later", "_lock", "_shared", "identity", "oid", "place")
+
     def __init__(
         self,
         oid: ObjectId,
@@ -94,9 +96,9 @@ class OnDisk:
         return not self.place.extents.gaps(start, stop)
 
     def give_up(self, directory: Directory, span: ByteRange) -> None:
-        """See `Directory.give_up`."""
+        """See `Place.give_up`."""
         with self._lock:
-            directory.give_up(*span)
+            self.place.give_up(directory, span)
 
     def commit_alone(self, path: str, file: OpenFile, cost: int) -> int | None:
         """See `Place.commit_alone`.
@@ -154,10 +156,12 @@ class OnDisk:
             return directory.backing()
 
     def close(self) -> None:
-        """Give the lease back; the caller holds the lock."""
+        """Give the lease back, for good; the caller holds the lock."""
         if self.place.extents:
             self.touch()
         self.place.close()
+        # Who refers to himself is freed late, by the collector of garbage.
+        self._later = self.place.on_proved = _ignore
 
     def _proved(self, extent: Extent) -> None:
         with self._lock:
@@ -189,3 +193,7 @@ class OnDisk:
         if counted:
             space.committed(self._digest, self.oid, counted)
         space.release(BLOCK - counted)
+
+
+def _ignore(_: object) -> None:
+    """Nothing is known of what is not held any more."""

@@ -33,6 +33,8 @@ class Place:
     Attributes:
         extents: what is committed, as far as was seen.
         directory: of an object that came in parts.
+        on_proved: see `Extent`.
+        taken_back: how often bytes of the data file were given back; a read meanwhile may have got others.
         created: bytes of new directories that are in nobody's account yet (the 256 shards never are).
 
     Args:
@@ -45,13 +47,14 @@ class Place:
     __slots__ = (
         "_bad",
         "_lease",
-        "_on_proved",
         "_prefix",
         "_size",
         "created",
         "directory",
         "extents",
+        "on_proved",
         "path",
+        "taken_back",
     )
 
     def __init__(
@@ -61,9 +64,10 @@ class Place:
         self.extents = NOTHING
         self.directory: Directory | None = None
         self.created = 0
+        self.taken_back = 0
         self._size = size
         self._prefix = prefix
-        self._on_proved = on_proved
+        self.on_proved = on_proved
         self._lease: OpenFile | None = None
         self._bad: set[int] = set()
 
@@ -160,6 +164,11 @@ class Place:
         self.extents = self.directory.extents
         return found
 
+    def give_up(self, directory: Directory, span: ByteRange) -> None:
+        """See `Directory.give_up`; ``directory`` is where the range was claimed."""
+        self.taken_back += 1
+        directory.give_up(*span)
+
     def discard(self, extent: Extent, *, remove: bool) -> int:
         """Count an extent as missing from now on.
 
@@ -173,6 +182,7 @@ class Place:
         if not any(other is extent for other in self.extents):
             return -1
         if self.directory is not None:
+            self.taken_back += 1
             freed = self.directory.discard(extent, remove=remove)
             self.extents = self.directory.extents
             return freed
@@ -218,7 +228,7 @@ class Place:
                 file,
                 self._size,
                 self._prefix,
-                on_proved=self._on_proved,
+                on_proved=self.on_proved,
                 bad=self._bad,
             )
         except OSError:

@@ -130,6 +130,23 @@ def test_a_reader_of_a_fill_that_fails_meanwhile_gets_nothing(cache, monkeypatch
     held.close()
 
 
+def test_a_reader_of_a_fill_whose_extent_is_discarded_meanwhile_gets_nothing(cache, monkeypatch):
+    held = cache.open_object(LARGE)
+    fill(held, 0, CELL)
+    arriving = begin(held, CELL, SIZE)
+    arriving.write(body_of(LARGE)[CELL : CELL + 262_144])
+    read = fill_module.read_fully
+
+    def late(*args):
+        finish(arriving, LARGE)
+        held.on_disk.discard(held._place.extents.at(CELL), fill_module.Damaged("elsewhere"))
+        return read(*args)
+
+    monkeypatch.setattr(fill_module, "read_fully", late)
+    assert held.read(CELL, CELL + 100) is None
+    held.close()
+
+
 def test_a_reader_of_an_extent_that_is_discarded_meanwhile_gets_nothing(cache, monkeypatch):
     held = cache.open_object(LARGE)
     fill(held, 0, CELL)
