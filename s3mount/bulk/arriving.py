@@ -54,8 +54,11 @@ class OneGet:
         "_meta",
         "_over",
         "_version_id",
+        "etag",
         "fail",
         "finish",
+        "key",
+        "size",
         "write",
     )
 
@@ -64,6 +67,7 @@ class OneGet:
     ) -> None:
         self._began = time.monotonic()
         self._engine = engine
+        self.key, self.size, self.etag = meta[:3]
         self._meta = meta
         self._held = held
         self._over = over
@@ -72,7 +76,16 @@ class OneGet:
         self.write = fill.write
         self.finish = fill.finish
         self.fail = fill.fail
-        engine.get(_get(meta, gap), self, Urgency.WARM)
+        if gap == (0, meta.size) and meta.etag:
+            engine.get_small(self)
+        else:
+            engine.get(_get(meta, gap), self, Urgency.WARM)
+
+    def arrived(self, head: Head, body: bytes) -> None:
+        """All of it is here; see `Parcel.arrived`."""
+        self.head(head)
+        self.write(body)
+        self.finish()
 
     def head(self, head: Head) -> None:
         """The version is confirmed; see `Sink.head`."""

@@ -11,6 +11,7 @@ import signal
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
+from functools import partial
 from multiprocessing.connection import Connection
 
 from s3mount.bulk.dividing import Share
@@ -131,13 +132,13 @@ def _read_one(pipe: Connection, feed: Feed) -> bool:
         chunk: Chunk = pickle.loads(pipe.recv_bytes())
     except (EOFError, OSError):
         return False
-    feed.put([ObjectMeta(*each) for each in chunk])  # type: ignore[arg-type]
+    feed.put(list(map(_META, chunk)))
     return True
 
 
 def packed(batch: Sequence[Outcome]) -> bytes:
     """Outcomes as the pipe takes them."""
-    rows = [(tuple(each[0]), each[1].value, *each[2:]) for each in batch]
+    rows = [(tuple(each[0]), _NAMES[each[1]], *each[2:]) for each in batch]
     try:
         return pickle.dumps(rows)
     except Exception:
@@ -149,7 +150,7 @@ def unpacked(message: bytes) -> list[Outcome] | Exception:
     rows = pickle.loads(message)
     if isinstance(rows, Exception):
         return rows
-    return [Outcome(ObjectMeta(*row[0]), _ENDINGS[row[1]], *row[2:]) for row in rows]
+    return [_OUTCOME((_META(meta), _ENDINGS[name], *rest)) for meta, name, *rest in rows]
 
 
 def sendable(error: Exception) -> bytes:
@@ -174,3 +175,7 @@ def _plain(error: Exception | None) -> Exception | None:
 
 
 _ENDINGS = {each.value: each for each in Ending}
+_NAMES = {each: each.value for each in Ending}
+# A named tuple's own constructor takes longer than all that goes into it.
+_META: Callable[[tuple[object, ...]], ObjectMeta] = partial(tuple.__new__, ObjectMeta)
+_OUTCOME: Callable[[tuple[object, ...]], Outcome] = partial(tuple.__new__, Outcome)

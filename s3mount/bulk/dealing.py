@@ -9,12 +9,13 @@ Concurrency rule: everything is called on the engine's thread; the own task may 
 
 import enum
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import repeat
 
-from s3mount.bulk.crew import Crew, Member, lost
+from s3mount.bulk.crew import Crew, Dealing, Member, lost
 from s3mount.bulk.dividing import CHUNK, weight
 from s3mount.bulk.outcome import Ending, Outcome
-from s3mount.bulk.pipeline import Task
+from s3mount.bulk.pipeline import GroupDone, Task
 from s3mount.errors import S3MountError
 from s3mount.store.interface import ObjectMeta
 from s3mount.transfer.engine import Engine
@@ -29,7 +30,7 @@ class _Who(enum.Enum):
 
 
 class Dealt:
-    """A `pipeline.Task` that gives objects to a crew.
+    """A `pipeline.GroupTask` that gives objects to a crew.
 
     Attributes:
         error: what ends the run, as a member has told it; None until then.
@@ -64,21 +65,24 @@ class Dealt:
         self._jobs = jobs
         self._who = _Who.SELF
         self._members: list[Member] = []
-        self._waiting: deque[tuple[ObjectMeta, Done]] = deque()
-        self._dealt: dict[ObjectMeta, list[Done]] = {}
+        self._waiting: deque[Dealing] = deque()
         self._under_way = 0
         self._is_due = False
         self.error: Exception | None = None
 
     def begin(self, meta: ObjectMeta, done: Done) -> bool:
         """See `pipeline.Task.begin`."""
-        if self._who is not _Who.SELF_AGAIN and self._only_here(meta):
+        self.begin_group((meta,), lambda outcomes: done(outcomes[0]))
+        return True
+
+    def begin_group(self, metas: Sequence[ObjectMeta], done: GroupDone) -> None:
+        """See `pipeline.GroupTask.begin_group`."""
+        if self._who is not _Who.SELF_AGAIN and any(map(self._only_here, metas)):
             self._who = _Who.SELF_AGAIN
         elif self._who is _Who.SELF and self._is_worth_it():
             self._who = _Who.CREW
-        self._waiting.append((meta, done))
+        self._waiting.extend(zip(metas, repeat(done)))
         self._go_on_soon()
-        return True
 
     def _go_on_soon(self) -> None:
         """One word to the engine for all that begins or ends now: chunks are to be whole."""
@@ -91,7 +95,7 @@ class Dealt:
         if self._who is _Who.CREW:
             if not self._under_way:
                 self._deal()
-        elif not self._dealt:
+        elif not any(member.is_busy for member in self._members):
             self._bring()
 
     # By this process.
@@ -104,16 +108,13 @@ class Dealt:
                 self._own.begin(meta, self._counted(done))
             except Exception as error:
                 self._under_way -= 1
-                done(Outcome(meta, Ending.FAILED, error=error))
+                done([Outcome(meta, Ending.FAILED, error=error)])
 
-    def _counted(self, done: Done) -> Done:
-        def ended(outcome: Outcome) -> None:
-            done(outcome)
-            self._engine.call(self._one_less)
+    def _counted(self, done: GroupDone) -> Done:
+        return lambda outcome: self._engine.call(lambda: self._one_less(outcome, done))
 
-        return ended
-
-    def _one_less(self) -> None:
+    def _one_less(self, outcome: Outcome, done: GroupDone) -> None:
+        done([outcome])
         self._under_way -= 1
         self._go_on_soon()
 
@@ -132,34 +133,24 @@ class Dealt:
             if not free:
                 return
             share = -(-len(self._waiting) // len(self._members))
-            min(free, key=lambda member: member.load).send(self._chunk(share))
+            chunk, load = self._chunk(share)
+            min(free, key=lambda member: member.load).send(chunk, load)
 
-    def _chunk(self, most: int) -> list[ObjectMeta]:
-        chunk: list[ObjectMeta] = []
+    def _chunk(self, most: int) -> tuple[list[Dealing], int]:
+        chunk: list[Dealing] = []
         load = 0
         while self._waiting and load < CHUNK and len(chunk) < most:
-            meta, done = self._waiting.popleft()
-            load += weight(meta.size)
-            self._dealt.setdefault(meta, []).append(done)
-            chunk.append(meta)
-        return chunk
+            dealing = self._waiting.popleft()
+            load += weight(dealing[0][1])
+            chunk.append(dealing)
+        return chunk, load
 
     def _told(self, member: Member, said: list[Outcome] | Exception | None) -> None:
         if isinstance(said, Exception):
             self.error = self.error or said
         elif said is None and self.error is None:
-            for meta in member.unfinished():
-                self._end(Outcome(meta, Ending.FAILED, error=lost(meta)))
+            for meta, done in member.unfinished():
+                done([Outcome(meta, Ending.FAILED, error=lost(meta))])
             if all(each.is_gone for each in self._members):
                 self._who = _Who.SELF_AGAIN
-        elif said is not None:
-            for outcome in said:
-                self._end(outcome)
         self._go_on_soon()
-
-    def _end(self, outcome: Outcome) -> None:
-        dones = self._dealt[outcome.meta]
-        done = dones.pop()
-        if not dones:
-            del self._dealt[outcome.meta]
-        done(outcome)

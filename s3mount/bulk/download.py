@@ -115,6 +115,8 @@ def save_fed(  # noqa: PLR0913 -- what one process is told, by name
 
 def _may_collide(keys: KeyMap, meta: ObjectMeta) -> bool:
     """Whether another key may have the same path: one process must see both."""
+    if keys.is_plain(meta.key):
+        return False
     try:
         return not keys.path_of(meta.key).is_plain
     except Unplaceable:

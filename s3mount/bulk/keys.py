@@ -58,6 +58,16 @@ class KeyMap:
         """Whether an object only stands for a directory."""
         return key.endswith(self.delimiter) or (not size and key.endswith("/"))
 
+    def is_plain(self, key: str) -> bool:
+        """Whether a key is seen at once to have a path that no other plain key has; what is not may have it too."""
+        rest = key[self._base :]
+        return (
+            self.delimiter == "/"
+            and len(rest) <= _SHORT
+            and key.startswith(self.prefix)
+            and not _may_be_odd(rest)
+        )
+
     def path_of(self, key: str) -> FilePath:
         """The path of a key.
 

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from queue import Empty, SimpleQueue
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from s3mount.bulk.outcome import Ending, Outcome
 from s3mount.errors import StoreError
@@ -35,6 +35,20 @@ class Task(Protocol):
         Returns:
             Whether the object is wanted. Then ``done`` is called once, at any time from now on (also before this
             returns) and from any thread. One that is not wanted is passed over without an outcome.
+        """
+
+
+GroupDone = Callable[[Sequence[Outcome]], None]
+
+
+@runtime_checkable
+class GroupTask(Task, Protocol):
+    """A task that takes as many objects at once as may begin: where little is done with each, calls are most of it."""
+
+    def begin_group(self, metas: Sequence[ObjectMeta], done: GroupDone) -> None:
+        """Begin with some objects, all of which are wanted; on the engine's thread.
+
+        ``done`` is called there, once with each, as many at a time as there are.
         """
 
 
@@ -73,6 +87,7 @@ class Pipeline:
         self._engine = engine
         self._pages = pages
         self._task = task
+        self._group_task = task if isinstance(task, GroupTask) else None
         self._jobs = jobs
         # Of the engine's thread.
         self._waiting: deque[Sequence[ObjectMeta]] = deque()
@@ -87,8 +102,12 @@ class Pipeline:
         self._is_asked = False
         # Set where too many outcomes wait, cleared by who takes them.
         self._is_held_up = False
-        # Shared: outcomes are put in by any thread and taken by the one that runs.
-        self._outcomes: SimpleQueue[Outcome | _End] = SimpleQueue()
+        # Shared: outcomes are put in by any thread and taken by the one that runs; so are groups of them, of which the
+        # engine's thread counts what it puts, and the other what it takes.
+        self._outcomes: SimpleQueue[Outcome | Sequence[Outcome] | _End] = SimpleQueue()
+        self._grouped = 0
+        self._taken = 0
+        self._rest: Sequence[Outcome] = ()
 
     def run(self, patience: float = 0.25) -> Generator[list[Outcome], None, None]:
         """Start, and give what has ended in batches; an empty one whenever ``patience`` seconds passed without any.
@@ -113,13 +132,20 @@ class Pipeline:
     def _take(self, patience: float) -> tuple[list[Outcome], _End | None]:
         batch: list[Outcome] = []
         try:
-            each = self._outcomes.get(timeout=patience)
-            if not isinstance(each, _End) and self._outcomes.qsize() < BATCH_MAX:
-                time.sleep(GATHER)
+            if self._rest:
+                each: Outcome | Sequence[Outcome] | _End = self._rest
+                self._rest = ()
+            else:
+                each = self._outcomes.get(timeout=patience)
+                if not isinstance(each, _End) and self._held < BATCH_MAX:
+                    time.sleep(GATHER)
             while True:
                 if isinstance(each, _End):
                     return batch, each
-                batch.append(each)
+                if isinstance(each, Outcome):
+                    batch.append(each)
+                else:
+                    self._take_group(each, batch)
                 if len(batch) == BATCH_MAX:
                     return batch, None
                 each = self._outcomes.get_nowait()
@@ -129,6 +155,18 @@ class Pipeline:
             if self._is_held_up:
                 self._is_held_up = False
                 self._engine.call(self._pump)
+
+    def _take_group(self, group: Sequence[Outcome], batch: list[Outcome]) -> None:
+        """As much of a group as there is room for."""
+        room = BATCH_MAX - len(batch)
+        batch += group[:room]
+        self._rest = group[room:]
+        self._taken += min(room, len(group))
+
+    @property
+    def _held(self) -> int:
+        """Outcomes that nobody has taken, a few more perhaps: a group counts one too much."""
+        return self._outcomes.qsize() + self._grouped - self._taken
 
     # On the engine's thread.
 
@@ -175,14 +213,21 @@ class Pipeline:
                 self._running -= 1
             if self._running >= self._jobs:
                 return
-            if self._outcomes.qsize() >= OUTCOMES_MAX:
+            if self._held >= OUTCOMES_MAX:
                 self._is_held_up = True
                 return
-            meta = self._next()
-            if meta is None:
+            if self._group_task is not None:
+                group = self._next_group(self._jobs - self._running)
+                if not group:
+                    return
+                self._running += len(group)
+                self._begin_group(self._group_task, group)
+                continue
+            group = self._next_group(1)
+            if not group:
                 return
             self._running += 1
-            if not self._begin(meta):
+            if not self._begin(group[0]):
                 self._running -= 1
 
     def _begin(self, meta: ObjectMeta) -> bool:
@@ -193,22 +238,39 @@ class Pipeline:
             self._done(Outcome(meta, Ending.FAILED, error=error))
             return True
 
-    def _next(self) -> ObjectMeta | None:
+    def _next_group(self, most: int) -> Sequence[ObjectMeta]:
+        """As many as are left of a page."""
         while self._waiting:
-            page = self._waiting[0]
-            if self._at < len(page):
-                self._at += 1
-                return page[self._at - 1]
+            page, at = self._waiting[0], self._at
+            if at < len(page):
+                group = page[at : at + most]
+                self._at += len(group)
+                return group
             self._waiting.popleft()
             self._at = 0
             self._pages.release()
-        return None
+        return ()
+
+    def _begin_group(self, task: GroupTask, group: Sequence[ObjectMeta]) -> None:
+        try:
+            task.begin_group(group, self._done_group)
+        except Exception as error:
+            self._done_group([Outcome(meta, Ending.FAILED, error=error) for meta in group])
+
+    def _done_group(self, outcomes: Sequence[Outcome]) -> None:
+        self._grouped += len(outcomes)
+        self._outcomes.put(outcomes)
+        self._running -= len(outcomes)
+        self._ask()
 
     # On any thread.
+
+    def _ask(self) -> None:
+        if not self._is_asked:
+            self._is_asked = True
+            self._engine.call(self._pump)
 
     def _done(self, outcome: Outcome) -> None:
         self._outcomes.put(outcome)
         self._ended.append(None)
-        if not self._is_asked:
-            self._is_asked = True
-            self._engine.call(self._pump)
+        self._ask()

@@ -39,59 +39,60 @@ class Small:
     __slots__ = (
         "_began",
         "_chunks",
-        "_crc",
-        "_flight",
+        "_head",
         "_over",
         "_roads",
-        "_version_id",
         "_wanted",
-        "write",
+        "etag",
+        "key",
+        "size",
     )
 
     def __init__(self, roads: Roads, meta: ObjectMeta, wanted: Wanted, over: Over) -> None:
+        self.key, self.size, self.etag = meta[:3]
         self._began = time.monotonic()
         self._roads = roads
         self._wanted = wanted
         self._over = over
-        self._crc: int | None = None
-        self._version_id = ""
+        self._head: Head | None = None
         self._chunks: list[bytes] = []
-        self.write = self._chunks.append
-        request = Get(meta.key, meta.etag, 0, meta.size, whole=True)
-        self._flight: Flight | None = roads.engine.get(request, self, Urgency.WARM)
+        roads.engine.get_small(self)
 
-    def head(self, head: Head) -> None:
-        """The version is confirmed; see `Sink.head`."""
-        self._crc = head.crc32
-        self._version_id = head.version_id
-        self._wanted = self._roads.target.described(self._wanted, head)
-
-    def finish(self) -> None:
-        """All bytes came; see `Sink.finish`."""
-        self._flight = None  # it holds this
-        chunks = self._chunks
-        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    def arrived(self, head: Head, body: bytes) -> None:
+        """All of it is here; see `Parcel.arrived`."""
+        target = self._roads.target
         error: Exception | None = None
-        if self._crc is not None and isal_zlib.crc32(body) != self._crc:
-            error = _damaged(self._wanted.key)
+        if head.crc32 is not None and isal_zlib.crc32(body) != head.crc32:
+            error = _damaged(self.key)
         else:
             try:
-                self._roads.target.write(self._wanted, body)
+                target.write(target.described(self._wanted, head), body)
             except Exception as failure:
                 error = failure
         seconds = time.monotonic() - self._began
-        self._over(self, End(error, len(body), seconds, self._version_id))
+        self._over(self, End(error, self.size, seconds, head.version_id))
+
+    def head(self, head: Head) -> None:
+        """The version is confirmed; see `Sink.head`."""
+        self._head = head
+
+    def write(self, chunk: bytes) -> None:
+        """The next bytes; see `Sink.write`."""
+        self._chunks.append(chunk)
+
+    def finish(self) -> None:
+        """All bytes came; see `Sink.finish`."""
+        assert self._head is not None
+        self.arrived(self._head, b"".join(self._chunks))
 
     def fail(self, error: StoreError) -> None:
         """There will be no more bytes; see `Sink.fail`."""
-        self._flight = None
         fetched = sum(map(len, self._chunks))
-        self._over(self, End(error, fetched, time.monotonic() - self._began, self._version_id))
+        self._over(self, End(error, fetched, time.monotonic() - self._began))
 
     def stop(self) -> None:
         """See `Stoppable.stop`."""
-        if self._flight is not None:
-            self._roads.engine.cancel(self._flight)
+        self._roads.engine.cancel_small((self,))
 
 
 class Streamed:

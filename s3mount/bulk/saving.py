@@ -80,8 +80,8 @@ class SaveTask:
         room = Room(max(PART, usage.limits.memory - self._small * wishes.jobs))
         part = LIMITED_PART if session.max_bandwidth else PART
         self._roads = Roads(session.engine, session.writer, target, room, part, PARTS_EACH)
-        self._keys = keys
-        self._wishes = wishes
+        self._path_of = keys.path_of
+        self._skips_existing, self._is_dry_run = wishes.skip_existing, wishes.dry_run
         self._store = session.store.identity
         self._cache: Cache | None = None
         if wishes.use_cache and usage.objects:
@@ -95,22 +95,24 @@ class SaveTask:
     def begin(self, meta: ObjectMeta, done: Done) -> bool:
         """See `Task.begin`."""
         try:
-            path = self._keys.path_of(meta.key)
+            path = self._path_of(meta.key)
         except Unplaceable as error:
             done(Outcome(meta, Ending.FAILED, error=error))
             return True
         wanted = self.wanted(meta, path)
         target = self._roads.target
-        if self._wishes.skip_existing and target.holds(wanted):
+        if self._skips_existing and target.holds(wanted):
             done(Outcome(meta, Ending.PRESENT, place=target.place(path)))
-        elif self._wishes.dry_run:
+        elif self._is_dry_run:
             done(Outcome(meta, Ending.LISTED, place=target.place(path)))
         elif meta.archived:
             done(Outcome(meta, Ending.FAILED, error=refusals.archived(meta)))
         elif not meta.size:
             done(self._empty(meta, wanted))
+        elif self._cache is not None and self.is_cached(meta):
+            self._copy(self._cache, _Order(meta, wanted, done))
         else:
-            self._bring(_Order(meta, wanted, done))
+            self._fetch(_Order(meta, wanted, done))
         return True
 
     def wanted(self, meta: ObjectMeta, path: FilePath) -> Wanted:
@@ -142,12 +144,6 @@ class SaveTask:
             return Outcome(meta, Ending.FAILED, error=error)
         return Outcome(meta, Ending.FETCHED, place=self._roads.target.place(wanted.path))
 
-    def _bring(self, order: _Order) -> None:
-        if self._cache is not None and self.is_cached(order.meta):
-            self._copy(self._cache, order)
-        else:
-            self._fetch(order)
-
     def _fetch(self, order: _Order) -> None:
         over = partial(self._fetched, order)
         if order.meta.size <= self._small:
@@ -174,6 +170,8 @@ class SaveTask:
 
     def _stop(self) -> None:
         self._is_stopping = True
+        small = [way for way in self._under_way if isinstance(way, Small)]
+        self._roads.engine.cancel_small(small)
         for way in list(self._under_way):
             way.stop()
         self._forget(None)
@@ -201,13 +199,13 @@ class SaveTask:
 
     def _ended(self, order: _Order, way: Stoppable, ending: Ending, end: End) -> None:
         error, fetched, seconds, version_id = end
-        meta = order.meta
+        meta, wanted, done, _ = order
         if error is None:
-            place = self._roads.target.place(order.wanted.path)
-            order.done(Outcome(meta, ending, fetched, seconds, None, place, version_id))
+            place = self._roads.target.place(wanted.path)
+            done(Outcome(meta, ending, fetched, seconds, None, place, version_id))
         else:
             self._note(error)
-            order.done(Outcome(meta, Ending.FAILED, fetched, seconds, refusals.with_hint(error)))
+            done(Outcome(meta, Ending.FAILED, fetched, seconds, refusals.with_hint(error)))
         if isinstance(way, Small):
             self._forget(way)
         else:

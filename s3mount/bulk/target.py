@@ -186,24 +186,23 @@ class Target:
             self._refused_nameless(error)
             return False
         try:
-            self._note_began(descriptor)
+            if self._began_ns is None:
+                self._note_began(descriptor)
             fill(descriptor, wanted, body)
-            return self._name(descriptor, folder, wanted)
+            name = encoded(wanted.path.name)
+            with self._lock:
+                if self._has_odd or not wanted.path.is_plain:
+                    self._claim(folder, name, wanted)
+                try:
+                    give_name(descriptor, name, directory=folder)
+                except FileExistsError:
+                    return False
+                except OSError as error:
+                    self._refused_nameless(error)
+                    return False
+            return True
         finally:
             os.close(descriptor)
-
-    def _name(self, descriptor: int, folder: int, wanted: Wanted) -> bool:
-        name = encoded(wanted.path.name)
-        with self._lock:
-            self._claim(folder, name, wanted)
-            try:
-                give_name(descriptor, name, directory=folder)
-            except FileExistsError:
-                return False
-            except OSError as error:
-                self._refused_nameless(error)
-                return False
-        return True
 
     def _refused_nameless(self, error: OSError) -> None:
         if error.errno not in NO_NAMELESS:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from s3mount.bulk.folders import NotWritable
 from s3mount.bulk.keys import FilePath
-from s3mount.store.pieces import write_at
+from s3mount.store.pieces import SHORT, write_at
 
 SECOND = 1_000_000_000
 
@@ -39,7 +39,9 @@ class Wanted(NamedTuple):
 
 def fill(descriptor: int, wanted: Wanted, body: bytes) -> None:
     """Write a whole body, and set its time and mode."""
-    write_at(descriptor, (body,), 0)
+    size = len(body)
+    if size > SHORT or os.pwrite(descriptor, body, 0) != size:
+        write_at(descriptor, (body,), 0)
     describe(descriptor, wanted)
 
 

@@ -17,7 +17,10 @@ import pycurl
 
 from s3mount.metrics import Counters
 from s3mount.store.bell import Bell
+from s3mount.store.connections import Connections
 from s3mount.store.curl_handle import CurlFailure, CurlHandle, CurlOptions, Progress, Transfer
+from s3mount.store.interface import Parcel
+from s3mount.store.loads import Arrived, Loads, Unpack
 from s3mount.store.streams import LOOK, Streams
 
 _EPOLL_OF = {
@@ -49,14 +52,12 @@ class CurlLoop:
         self._raised: list[BaseException] = []
         self._progress = Progress()
         self._closed = False
-        self._streams = Streams(
-            self._multi,
-            self._watch_for,
-            options,
-            on_socket=self._count_connection,
-            over=self._tell,
-            leave=self._begin,
+        self._connections = Connections(
+            self._multi, self._watch_for, options, self._count_connection
         )
+        self._streams = Streams(self._connections, options, over=self._tell, leave=self._begin)
+        self._loads = Loads(self._connections, self._streams, counters)
+        self._looked_at = 0.0
         self._set_up_multi()
 
     def _set_up_multi(self) -> None:
@@ -76,6 +77,18 @@ class CurlLoop:
     def submit(self, transfer: Transfer) -> None:
         """Begin a transfer at the next ``poll``."""
         self._waiting[id(transfer)] = transfer
+
+    def serve(self, arrived: Arrived, unpack: Unpack) -> None:
+        """Carry parcels too; see `Loads`."""
+        self._loads.serve(arrived, unpack)
+
+    def loads_to(self, origin: str) -> Loads | None:
+        """Where to add parcels from there, which begin at the next ``poll``; None when they cannot go this way."""
+        return self._loads if self._streams.goes_to(origin) else None
+
+    def recall(self, parcel: Parcel) -> None:
+        """Never tell of a parcel again."""
+        self._loads.recall(parcel)
 
     def cancel(self, transfer: Transfer) -> None:
         """Never call this transfer again; its connection is dropped when bytes were under way."""
@@ -103,8 +116,7 @@ class CurlLoop:
         self._fire_timer()
         self._drop_cancelled()
         self._finish()
-        if self._streams.active:
-            self._streams.look(monotonic())
+        self._look(monotonic())
         if self._raised:
             self._raise()
 
@@ -119,7 +131,9 @@ class CurlLoop:
         self._closed = True
         self._bell.close()
         self._waiting.clear()
+        self._loads.close()
         self._streams.close()
+        self._connections.close()
         for easy, handle in self._handles.items():
             handle.transfer = None
             if handle.added:
@@ -138,13 +152,18 @@ class CurlLoop:
 
         libcurl would queue the others itself, but its clock for the connect timeout runs while they queue.
         """
-        under_way = len(self._active) + len(self._leaving) + self._streams.active
-        room = self._options.connections - under_way
+        room = self._options.connections - self._under_way()
         while self._waiting and room > 0:
             transfer = self._waiting.pop(next(iter(self._waiting)))
             if not self._streams.begin(transfer, monotonic()):
                 self._begin(transfer)
             room -= 1
+        if self._loads.is_waiting:
+            self._loads.send(room, monotonic())
+
+    def _under_way(self) -> int:
+        own = self._streams.active + self._loads.under_way
+        return len(self._active) + len(self._leaving) + own
 
     def _begin(self, transfer: Transfer) -> None:
         handle = self._idle.pop() if self._idle else self._new_handle()
@@ -164,6 +183,7 @@ class CurlLoop:
 
     def _drop_cancelled(self) -> None:
         self._streams.drop_cancelled()
+        self._loads.drop_recalled()
         while self._leaving:
             handle = self._leaving.pop()
             self._retire(handle)
@@ -214,15 +234,29 @@ class CurlLoop:
     def _wait(self, timeout: float) -> None:
         if self._due is not None:
             timeout = min(timeout, max(0.0, self._due - monotonic()))
-        if self._streams.active:
+        if self._streams.active or self._loads.under_way:
             timeout = min(timeout, LOOK)
-        for fd, event in self._epoll.poll(timeout):
+        events = self._epoll.poll(timeout)
+        now = monotonic()
+        for fd, event in events:
             if fd == self._bell.fd:
                 self._bell.silence()
             elif fd in self._watched:
                 self._multi.socket_action(fd, _curl_events(event))
-            elif not self._streams.ready(fd, monotonic()):
+            elif (stream := self._connections.of_socket(fd)) is None:
                 self._forget(fd)
+            elif (load := stream.load) is not None:
+                self._loads.ready(stream, load, now)
+            else:
+                self._streams.ready(stream, now)
+
+    def _look(self, now: float) -> None:
+        """Look after what has stalled."""
+        if now < self._looked_at + LOOK:
+            return
+        self._looked_at = now
+        self._loads.look(now, self._options.stall_timeout)
+        self._streams.look(now)
 
     def _forget(self, fd: int) -> None:
         """An idle connection has news, mostly its end: libcurl looks before it uses it again, so nothing is done."""
@@ -234,13 +268,31 @@ class CurlLoop:
         while more:
             more, succeeded, failed = self._multi.info_read()
             for easy in succeeded:
-                if not self._streams.settle(easy, None, monotonic()):
+                if not self._settle(easy, None):
                     self._end(self._handles[easy], None)
             for easy, code, text in failed:
                 connected = easy.getinfo(pycurl.REQUEST_SIZE) > 0
                 failure = CurlFailure(code, text, connected)
-                if not self._streams.settle(easy, failure, monotonic()):
+                if not self._settle(easy, failure):
                     self._end(self._handles[easy], failure)
+
+    def _settle(self, easy: pycurl.Curl, failure: CurlFailure | None) -> bool:
+        """A connection of our own stands, or cannot be made; False where the handle is none."""
+        stream = self._connections.of_handle(easy)
+        if stream is None:
+            return False
+        load = stream.load
+        if failure is not None:
+            if load is not None:
+                self._loads.unload(stream, load)
+            self._streams.end(stream, failure)
+            return True
+        self._connections.stands(stream)
+        if load is not None:
+            self._loads.sent(stream, load, monotonic())
+        elif stream.transfer is not None:
+            self._streams.send(stream, stream.transfer, monotonic())
+        return True
 
     def _end(self, handle: CurlHandle, failure: CurlFailure | BaseException | None) -> None:
         transfer = handle.transfer

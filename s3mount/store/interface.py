@@ -9,7 +9,7 @@ called from other threads.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from s3mount.errors import StoreError
 from s3mount.metrics import Counters
@@ -161,6 +161,38 @@ class Receiver(Protocol):
         """The request is over; None when everything came."""
 
 
+class Parcel(Protocol):
+    """Who wants a small whole object, the newest version, and has nothing to do before all of it is there.
+
+    Attributes:
+        key: of the object.
+        etag: which version; not empty.
+        size: its bytes, at least one.
+    """
+
+    key: str
+    etag: str
+    size: int
+
+    def arrived(self, head: Head, body: bytes) -> None:
+        """All of it is here, and is what was asked for."""
+
+
+def get_of(parcel: Parcel) -> Get:
+    """The request for a parcel."""
+    return Get(parcel.key, parcel.etag, 0, parcel.size, whole=True)
+
+
+class ParcelCounter(Protocol):
+    """Where parcels are told of. Called only from ``poll``."""
+
+    def arrived(self, parcel: Parcel, head: Head, body: bytes) -> None:
+        """A parcel is here, after every check that a Receiver relies on; must not raise."""
+
+    def receiver_for(self, parcel: Parcel) -> Receiver:
+        """What becomes of a parcel needs more than one call: who is told of it from its beginning."""
+
+
 class Store(Protocol):
     """A bucket, or something that acts as one."""
 
@@ -197,6 +229,24 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Give back sockets and descriptors. Requests under way end without a call."""
+
+
+@runtime_checkable
+class ParcelStore(Store, Protocol):
+    """A store that brings small objects with less ado: nothing is made for one but its request, until it goes wrong."""
+
+    def serve(self, counter: ParcelCounter) -> None:
+        """Tell of parcels there; once, before the first `fetch`."""
+
+    def fetch(self, parcels: Sequence[Parcel]) -> Sequence[Parcel]:
+        """Begin a GET for each; must not block and must not call the counter.
+
+        Returns:
+            Those that cannot be brought this way, and are to be submitted.
+        """
+
+    def recall(self, parcel: Parcel) -> None:
+        """Forget a parcel; those that are not under way, or have a receiver by now, are ignored."""
 
 
 class StoreSettings(NamedTuple):

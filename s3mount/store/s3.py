@@ -7,6 +7,7 @@ not know the header that asks for restore status.
 
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from s3mount.errors import ConfigError, NotFound, StoreError, UnexpectedReply
@@ -14,13 +15,24 @@ from s3mount.metrics import Counters
 from s3mount.store.credentials import Credentials
 from s3mount.store.curl import CurlLoop
 from s3mount.store.curl_handle import CurlOptions
-from s3mount.store.endpoint import EndpointResolver
+from s3mount.store.endpoint import Endpoint, EndpointResolver
 from s3mount.store.exchange import Exchange, GetExchange, ListExchange
-from s3mount.store.interface import Get, ListPage, Receiver, Request, StoreSettings
+from s3mount.store.interface import (
+    Get,
+    ListPage,
+    Parcel,
+    ParcelCounter,
+    Receiver,
+    Request,
+    StoreSettings,
+    get_of,
+)
+from s3mount.store.loads import Load
 from s3mount.store.manners import Manners
 from s3mount.store.s3_errors import means_bad_credentials, region_named
 from s3mount.store.s3_request import PAYER, headers_of, target_of
-from s3mount.store.signing import Signer
+from s3mount.store.signing import AccessKey, Signer
+from s3mount.store.whole_request import Speller
 
 if TYPE_CHECKING:  # who only reads does not load it
     from s3mount.store.write_exchange import WriteExchange
@@ -65,6 +77,8 @@ class S3Store:
             self.credentials = credentials or Credentials(settings.profile)
         self._signer = Signer(self.endpoint.region)
         self._exchanges: dict[int, Exchange] = {}
+        self._parcels: ParcelCounter | None = None
+        self._speller = Speller(requester_pays=settings.requester_pays)
         self._unsendable: deque[tuple[Exchange, StoreError]] = deque()
         self._knows_restore_status = True
         # Of AWS it is known; its identity has no address in it.
@@ -106,6 +120,29 @@ class S3Store:
         self._exchanges[id(receiver)] = exchange
         self._send(exchange)
 
+    def serve(self, counter: ParcelCounter) -> None:
+        """Tell of parcels there."""
+        self._parcels = counter
+        self._loop.serve(counter.arrived, self._unpack)
+
+    def fetch(self, parcels: Sequence[Parcel]) -> Sequence[Parcel]:
+        """Begin with parcels; those are given back that take more than is done for them."""
+        loads = self._loop.loads_to(self.endpoint.origin)
+        if loads is None:
+            return parcels
+        try:
+            access = self.credentials.current() if self.credentials else None
+        except StoreError:
+            return parcels
+        spelling = self._speller.at(self.endpoint, access, _now(), self._signer)
+        refused = loads.add(parcels, spelling)
+        self.counters.add(GetExchange.counter, len(parcels) - len(refused))
+        return refused
+
+    def recall(self, parcel: Parcel) -> None:
+        """Forget a parcel."""
+        self._loop.recall(parcel)
+
     def cancel(self, receiver: Receiver) -> None:
         """Forget a request; unknown receivers are ignored."""
         exchange = self._exchanges.pop(id(receiver), None)
@@ -135,6 +172,16 @@ class S3Store:
         self._unsendable.clear()
         self._loop.close()
 
+    def _unpack(self, load: Load) -> Exchange:
+        """The exchange that a parcel would have been, as it was sent."""
+        assert self._parcels is not None
+        receiver = self._parcels.receiver_for(load.parcel)
+        exchange = GetExchange(get_of(load.parcel), receiver, self._settle)
+        self._exchanges[id(receiver)] = exchange
+        sent = load.spelling
+        self._sign_read(exchange, sent.endpoint, sent.access, sent.second)
+        return exchange
+
     def _send(self, exchange: Exchange) -> None:
         """Sign and hand over; what stands in the way is told at the next ``poll``."""
         try:
@@ -152,7 +199,12 @@ class S3Store:
         if exchange.writes:
             self._sign_write(cast("WriteExchange", exchange))
             return
-        endpoint = self.endpoint
+        access = self.credentials.current() if self.credentials else None
+        self._sign_read(exchange, self.endpoint, access, _now())
+
+    def _sign_read(
+        self, exchange: Exchange, endpoint: Endpoint, access: AccessKey | None, second: int
+    ) -> None:
         path, query = target_of(exchange.request)
         path = endpoint.path + path
         asks_restore_status = self._knows_restore_status and not exchange.plainer
@@ -166,14 +218,16 @@ class S3Store:
         exchange.bucket = self._bucket
         exchange.region = endpoint.region
         exchange.url = f"{endpoint.origin}{path}?{query}" if query else endpoint.origin + path
-        if self.credentials is None:
+        exchange.access = access
+        if access is None:
             exchange.header_lines = [f"{name}:{value}" for name, value in headers]
             return
-        exchange.access = access = self.credentials.current()
-        second = int(time.clock_gettime(time.CLOCK_REALTIME))
-        exchange.header_lines = self._signer.sign(
+        exchange.header_lines = self._signer_of(endpoint).sign(
             endpoint.host, path, query, headers, access, second
         )
+
+    def _signer_of(self, endpoint: Endpoint) -> Signer:
+        return self._signer if endpoint is self.endpoint else Signer(endpoint.region)
 
     def _sign_write(self, exchange: "WriteExchange") -> None:
         endpoint = self.endpoint
@@ -190,14 +244,13 @@ class S3Store:
         lines = [f"{name}:{value}" for name, value in spelled.headers]
         if self.credentials is not None:
             exchange.access = access = self.credentials.current()
-            second = int(time.clock_gettime(time.CLOCK_REALTIME))
             lines = self._signer.sign(
                 endpoint.host,
                 path,
                 spelled.query,
                 spelled.headers,
                 access,
-                second,
+                _now(),
                 method=spelled.method,
                 payload=payload,
             )
@@ -254,3 +307,8 @@ class S3Store:
             return False
         exchange.plainer = True
         return True
+
+
+def _now() -> int:
+    """Seconds since the epoch, for signatures."""
+    return int(time.clock_gettime(time.CLOCK_REALTIME))

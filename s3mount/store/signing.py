@@ -3,7 +3,7 @@
 botocore's signer costs 0.1 ms a request; this one a few microseconds, because the key of the day and all text that
 stays the same within one second are computed once. The tests hold it equal to botocore's, byte for byte.
 
-What belongs to one second is one immutable `_Moment`, replaced whole: a reader never sees the date of one second with
+What belongs to one second is one immutable `Moment`, replaced whole: a reader never sees the date of one second with
 the key of another.
 """
 
@@ -32,7 +32,7 @@ class AccessKey(NamedTuple):
     token: str = ""
 
 
-class _Moment(NamedTuple):
+class Moment(NamedTuple):
     """What all requests of a second share.
 
     Attributes:
@@ -47,6 +47,14 @@ class _Moment(NamedTuple):
     outer: "_Hash"
     authorization_head: str
 
+    def signature_of(self, canonical: str) -> str:
+        """The signature of a canonical request, in hexadecimal."""
+        inner = self.inner.copy()
+        inner.update(sha256(canonical.encode()).hexdigest().encode())
+        outer = self.outer.copy()
+        outer.update(inner.digest())
+        return outer.hexdigest()
+
 
 class Signer:
     """Signs requests to one service in one region."""
@@ -54,7 +62,7 @@ class Signer:
     def __init__(self, region: str, service: str = "s3") -> None:
         self._region = region
         self._service = service
-        self._moment: _Moment | None = None
+        self._moment: Moment | None = None
         self._day_key: tuple[str, str, bytes] = ("", "", b"")
 
     def sign(  # noqa: PLR0913 -- what is signed, by name
@@ -81,9 +89,7 @@ class Signer:
             method: of HTTP.
             payload: SHA-256 of the body in hexadecimal, or `UNSIGNED_PAYLOAD`.
         """
-        moment = self._moment
-        if moment is None or moment.second != second or moment.access is not access:
-            moment = self._moment = self._moment_of(second, access)
+        moment = self.moment(second, access)
         signed = [
             *headers,
             ("host", host),
@@ -100,15 +106,24 @@ class Signer:
             # SigV4 signs values with runs of spaces folded into one.
             block = "\n".join([f"{name}:{' '.join(value.split())}" for name, value in signed])
         canonical = f"{method}\n{path}\n{query}\n{block}\n\n{names}\n{payload}"
-        inner = moment.inner.copy()
-        inner.update(sha256(canonical.encode()).hexdigest().encode())
-        outer = moment.outer.copy()
-        outer.update(inner.digest())
         lines.remove(f"host:{host}")
-        lines.append(f"{moment.authorization_head}{names}, Signature={outer.hexdigest()}")
+        signature = moment.signature_of(canonical)
+        lines.append(f"{moment.authorization_head}{names}, Signature={signature}")
         return lines
 
-    def _moment_of(self, second: int, access: AccessKey) -> _Moment:
+    def moment(self, second: int, access: AccessKey) -> Moment:
+        """What all requests of a second share.
+
+        Args:
+            second: the time, seconds since the epoch.
+            access: the credentials.
+        """
+        moment = self._moment
+        if moment is None or moment.second != second or moment.access is not access:
+            moment = self._moment = self._moment_of(second, access)
+        return moment
+
+    def _moment_of(self, second: int, access: AccessKey) -> Moment:
         amz_date = datetime.fromtimestamp(second, UTC).strftime("%Y%m%dT%H%M%SZ")
         day = amz_date[:8]
         scope = f"{day}/{self._region}/{self._service}/aws4_request"
@@ -116,7 +131,7 @@ class Signer:
         key = self._key_of(day, access.secret_key).ljust(_BLOCK, b"\0")
         inner = sha256(bytes(byte ^ 0x36 for byte in key))
         inner.update(f"AWS4-HMAC-SHA256\n{amz_date}\n{scope}\n".encode())
-        return _Moment(
+        return Moment(
             second=second,
             access=access,
             amz_date=amz_date,

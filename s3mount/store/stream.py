@@ -9,6 +9,7 @@ told. Every other reply is left to libcurl.
 import contextlib
 import socket
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pycurl
 
@@ -21,6 +22,9 @@ from s3mount.store.curl_handle import (
 )
 from s3mount.store.pipe import Drain, NoSplice, Pipe
 from s3mount.store.ways import PIECE, Ways
+
+if TYPE_CHECKING:
+    from s3mount.store.loads import Load
 
 TURN = 1024 * 1024
 """Bytes after which another connection has its turn."""
@@ -75,6 +79,9 @@ class Stream:
         request: of the transfer, as it is sent.
         moved_at: when bytes came, or it was sent, or it became idle; the clock of whoever calls.
         keeps: whether the server keeps the connection after the reply.
+        load: the parcel under way on it, instead of a transfer; see `loads`.
+        early: what has come of its reply.
+        is_used: whether a reply has come on it.
     """
 
     __slots__ = (
@@ -82,11 +89,13 @@ class Stream:
         "_gathers",
         "_head",
         "_is_slow",
-        "_is_used",
         "_left",
+        "early",
         "easy",
         "fd",
+        "is_used",
         "keeps",
+        "load",
         "moved_at",
         "origin",
         "request",
@@ -101,7 +110,9 @@ class Stream:
         self.request = b""
         self.moved_at = 0.0
         self.keeps = True
-        self._is_used = False
+        self.load: Load | None = None
+        self.early = b""
+        self.is_used = False
         self._head = b""
         self._left: int | None = None
         self._drain: Drain | None = None
@@ -116,7 +127,7 @@ class Stream:
             Broken: it cannot be sent.
         """
         self.moved_at = now
-        self._head = b""
+        self.early = self._head = b""
         self._left = None
         self._drain = None
         self._is_slow = False
@@ -147,6 +158,10 @@ class Stream:
             Exception: what the transfer raised.
         """
         taken = 0
+        if self.early:
+            early, self.early = self.early, b""
+            if self._begin_with(early, ways):
+                return True
         while taken < TURN:
             left = self._left
             try:
@@ -166,10 +181,13 @@ class Stream:
         data = self._take(ways.scratch)
         if left is not None:
             return len(data), self._hand_on(data, left)
+        return len(data), self._begin_with(data, ways)
+
+    def _begin_with(self, data: bytes, ways: Ways) -> bool:
         is_over = self._take_head(data)
         if self._drain is not None:
             ways.open_pipe()
-        return len(data), is_over
+        return is_over
 
     def _let_through(self, ways: Ways, pipe: Pipe, drain: Drain, left: int) -> tuple[int, bool]:
         if self.transfer is None:  # cancelled by what it was told last
@@ -242,7 +260,7 @@ class Stream:
         length = headers.get("content-length", "")
         if not length.isdecimal() or "transfer-encoding" in headers or status in _BODILESS:
             raise Unusual(is_rule=status in _GOOD)
-        self._is_used = True
+        self.is_used = True
         self._head = b""
         self.keeps = (
             head.startswith(b"HTTP/1.1")
@@ -269,7 +287,7 @@ class Stream:
     @property
     def _is_stale(self) -> bool:
         """Whether a failure now means that a kept connection was dead: nothing of a reply has come."""
-        return self._is_used and self._left is None and not self._head
+        return self.is_used and self._left is None and not self._head
 
     def _ended_early(self) -> Exception:
         if self._left is not None:

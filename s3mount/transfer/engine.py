@@ -9,7 +9,7 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3mount.errors import CredentialsExpired, StoreError, UnexpectedReply
@@ -18,6 +18,7 @@ from s3mount.store.interface import Get, ListPage, Page, Store
 from s3mount.transfer.bandwidth import Meter
 from s3mount.transfer.flight import Cancelled, Flight, Sink, Urgency
 from s3mount.transfer.own_thread import OwnThread
+from s3mount.transfer.parcels import Parcels, SmallSink
 from s3mount.transfer.queue import RequestQueue, Shares
 from s3mount.transfer.retry import RetryPolicy, next_delay
 
@@ -84,6 +85,7 @@ class Engine(OwnThread):
         limit = settings.max_bandwidth
         self._meter = Meter(limit, time.monotonic()) if limit else None
         self._queue = RequestQueue(settings.shares or Shares.of(settings.connections))
+        self._parcels = Parcels(store, self._queue, on_end=self._ended)
         self._inbox: deque[Callable[[], None]] = deque()
         self._sleeping = False
         self._stopping = False
@@ -99,6 +101,24 @@ class Engine(OwnThread):
         flight = Flight(request, urgency, on_end=self._ended, sink=sink)
         self._post(lambda: self._add(flight))
         return flight
+
+    def get_small(self, sink: SmallSink) -> None:
+        """Fetch a small whole object for somebody who has nothing to do before all of it is here; WARM.
+
+        On the engine's thread only, and so are all calls of the sink: ``arrived`` once, or those of a `Sink`.
+        """
+        if self._meter is None:
+            self._parcels.add(sink)
+        else:
+            self._parcels.fly(sink)
+
+    def cancel_small(self, sinks: Collection[SmallSink]) -> None:
+        """Stop small objects; each is told `Cancelled` unless it has ended before. On the engine's thread only."""
+        self._parcels.cancel(sinks)
+        unwanted = set(sinks)
+        for flight in self._queue.flights():
+            if flight.sink in unwanted:
+                self._cancel(flight)
 
     def list(
         self, request: ListPage, deliver: Callable[[Page | StoreError], None], urgency: Urgency
@@ -165,6 +185,7 @@ class Engine(OwnThread):
             self._sleeping = False
         for flight in self._queue.flights():
             self._end(flight, Cancelled("the engine is stopping", key=flight.key))
+        self._parcels.stop(Cancelled("the engine is stopping"))
         self.store.close()
 
     def _read_inbox(self) -> None:
@@ -198,10 +219,15 @@ class Engine(OwnThread):
     def _launch(self) -> None:
         now = time.monotonic()
         self._makes_way = self._gives_way()
-        while (flight := self._take(now)) is not None:
-            self._submit(flight)
+        self._launch_flights(now)
+        if self._parcels.launch(makes_way=self._makes_way):
+            self._launch_flights(now)
         if self._on_needed and self._queue.running_by[Urgency.NEEDED]:
             self._on_needed()
+
+    def _launch_flights(self, now: float) -> None:
+        while (flight := self._take(now)) is not None:
+            self._submit(flight)
 
     def _submit(self, flight: Flight) -> None:
         flight.sent_at = time.monotonic()

@@ -118,6 +118,35 @@ class RequestQueue:
                     return flight
         return None
 
+    def room_for_warm(self, *, makes_way: bool = False) -> int:
+        """How many WARM requests beside those of flights may begin; flights that wait their turn go first.
+
+        Args:
+            makes_way: see `take`.
+        """
+        if any(self._lanes):
+            return 0
+        room = self.shares.warm - self.running
+        if makes_way:
+            room = min(room, self._warm_at_least() - self.running_by[Urgency.WARM])
+        return max(0, room)
+
+    def begin_warm(self, count: int) -> None:
+        """WARM requests that are no flights are under way."""
+        self.running += count
+        self.running_by[Urgency.WARM] += count
+
+    def end_warm(self) -> None:
+        """One of them is over, or is a flight from now on."""
+        self.running -= 1
+        self.running_by[Urgency.WARM] -= 1
+
+    def add_running(self, flight: Flight) -> None:
+        """A flight that is under way already."""
+        self._places[flight] = _Place.RUNNING
+        self.running += 1
+        self.running_by[flight.urgency] += 1
+
     def next_due(self) -> float | None:
         """When the next delayed flight is due, None when there is none."""
         return self._delayed[0][0] if self._delayed else None
@@ -138,7 +167,10 @@ class RequestQueue:
         return not self._places
 
     def _warm_is_enough(self) -> bool:
-        return self.running_by[Urgency.WARM] >= max(1, self.shares.warm // MAKING_WAY)
+        return self.running_by[Urgency.WARM] >= self._warm_at_least()
+
+    def _warm_at_least(self) -> int:
+        return max(1, self.shares.warm // MAKING_WAY)
 
     def _stop_running(self, flight: Flight) -> None:
         self.running -= 1

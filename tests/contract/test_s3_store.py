@@ -28,6 +28,7 @@ from s3mount.store import streams
 from s3mount.store.interface import Get, ListPage, StoreSettings
 from s3mount.store.probe import probe
 from s3mount.store.s3 import S3Store
+from tests.support.parcels import all_as_parcels
 
 pytestmark = pytest.mark.s3
 
@@ -109,13 +110,15 @@ def get_whole(store, key, etag, size):
     return receiver
 
 
-@pytest.fixture(autouse=True, params=["libcurl", "streams", "pipes"])
+@pytest.fixture(autouse=True, params=["libcurl", "streams", "pipes", "parcels"])
 def road(request, monkeypatch):
-    """Small replies come through libcurl, large ones over connections that we read, or let flow into a pipe: the same
-    holds of all."""
+    """Small replies come through libcurl, large ones over connections that we read, or let flow into a pipe, and whole
+    objects as parcels: the same holds of all."""
     is_ours = request.param != "libcurl"
     monkeypatch.setattr(streams, "LEAST", 1 if is_ours else 1 << 62)
     monkeypatch.setattr(Receiver, "drains", request.param == "pipes")
+    if request.param == "parcels":
+        all_as_parcels(monkeypatch)
     return "streams" if is_ours else "libcurl"
 
 

@@ -141,3 +141,14 @@ def test_no_path_leaves_the_directory_and_plain_keys_have_their_own(prefix, rest
 )
 def test_bucket_and_prefix(text, delimiter, split):
     assert split_source(text, delimiter) == split
+
+
+@given(
+    st.text(st.sampled_from("a./\0\n:é"), max_size=12) | st.text("a/", min_size=250, max_size=270),
+    st.sampled_from(["", "a", "a/", "b/"]),
+    st.sampled_from(["/", ":"]),
+)
+def test_what_is_seen_to_be_plain_is_plain(key, prefix, delimiter):
+    keys = KeyMap(prefix, delimiter)
+    if keys.is_plain(key):
+        assert keys.path_of(key).is_plain

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections import Counter
+from contextlib import closing
 
 import pytest
 from hypothesis import given
@@ -276,3 +277,64 @@ def test_a_listing_that_cannot_begin_is_an_error(engine):
 
     with pytest.raises(StoreError):
         list(Pipeline(engine, Unable(engine), Now(), jobs=1).run(PATIENCE))
+
+
+class Groups(Later):
+    """A task that takes groups, and ends what it has in groups of another size."""
+
+    def __init__(self, engine, at_once):
+        super().__init__()
+        self.engine, self.at_once = engine, at_once
+        self.held, self.sizes = [], []
+
+    def begin_group(self, metas, done):
+        assert threading.current_thread().name == "s3mount-engine"
+        self.sizes.append(len(metas))
+        self.held += metas
+        self.most = max(self.most, len(self.held))
+        self.engine.call(lambda: self.end(done))
+
+    def end(self, done):
+        while self.held:
+            group, self.held = self.held[: self.at_once], self.held[self.at_once :]
+            done([Outcome(meta, Ending.FETCHED) for meta in group])
+
+
+@pytest.mark.parametrize("jobs", [1, 7, 5000])
+@pytest.mark.parametrize("at_once", [1, 3, 4000])
+def test_a_task_of_groups_has_every_object_once_within_the_bounds(store, engine, jobs, at_once):
+    for number in range(2500):
+        store.inner.put(f"k{number:04}")
+    task = Groups(engine, at_once)
+    batches = list(Pipeline(engine, SerialPages(engine), task, jobs=jobs).run(PATIENCE))
+    keys = [each.meta.key for batch in batches for each in batch]
+    assert sorted(keys) == [f"k{number:04}" for number in range(2500)]
+    assert max(map(len, batches)) <= pipeline.BATCH_MAX
+    assert task.most <= jobs
+    assert task.begun == 0
+
+
+def test_groups_wait_while_too_many_outcomes_do(store, engine, monkeypatch):
+    monkeypatch.setattr(pipeline, "OUTCOMES_MAX", 10)
+    for number in range(200):
+        store.inner.put(f"k{number:04}")
+    task = Groups(engine, 3)
+    with closing(Pipeline(engine, SerialPages(engine), task, jobs=5).run(PATIENCE)) as batches:
+        seen = []
+        for batch in batches:
+            seen += batch
+            time.sleep(0.01)
+            assert sum(task.sizes) - len(seen) <= 10 + 2 * 5 + len(batch)
+    assert len(seen) == 200
+
+
+def test_a_task_of_groups_that_breaks_fails_its_objects(store, engine):
+    class Breaking(Groups):
+        def begin_group(self, metas, done):
+            raise RuntimeError("no")
+
+    for number in range(20):
+        store.inner.put(f"k{number:04}")
+    task = Breaking(engine, 1)
+    (*_, batch) = Pipeline(engine, SerialPages(engine), task, jobs=50).run(PATIENCE)
+    assert {each.ending for each in batch} == {Ending.FAILED}
