@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 16
 """Requests that are answered without letting the rest of the event loop run: with more, waiters would wait for it."""
+WATCHED_EVERY = 0.25
+"""Seconds between two looks at the signals of a program that has had one: a person does not feel it."""
 WANTED = (
     Init.ASYNC_READ
     | Init.DO_READDIRPLUS
@@ -70,6 +72,7 @@ class Answers(NamedTuple):
 class _Waiting(NamedTuple):
     """A request that waits."""
 
+    unique: int
     thread: int
     scope: trio.CancelScope
 
@@ -124,7 +127,9 @@ class Connection:
         _, opcode, unique, node, _, _, thread = protocol.header(self._buffer)
         body = self._view[HEADER_SIZE:length]
         if opcode == Opcode.INTERRUPT:
-            self._interrupt(protocol.interrupted(body))
+            waiting = self._waiting.get(protocol.interrupted(body))
+            if waiting is not None:
+                nursery.start_soon(self._watch, waiting)
             return
         handler = self._answers.handlers.get(opcode)
         if handler is None:
@@ -133,20 +138,18 @@ class Connection:
             return
         try:
             answer = handler(Request(opcode, node, body))
-        except (
-            Exception
-        ) as error:  # the edge is total: an error without an errno would end the mount
+        except Exception as error:
+            # The edge is total: what is raised here must not end the mount.
             self._reply(unique, b"", self._answers.errno_of(opcode, error))
             return
         if not isinstance(answer, bytes | bytearray | memoryview):
-            waiting = self._waiting[unique] = _Waiting(thread, trio.CancelScope())
-            nursery.start_soon(self._answer_later, unique, opcode, answer, waiting.scope)
+            waiting = self._waiting[unique] = _Waiting(unique, thread, trio.CancelScope())
+            nursery.start_soon(self._answer_later, opcode, answer, waiting)
         elif opcode not in SILENT:
             self._reply(unique, answer)
 
-    async def _answer_later(
-        self, unique: int, opcode: int, answer: Later, scope: trio.CancelScope
-    ) -> None:
+    async def _answer_later(self, opcode: int, answer: Later, waiting: _Waiting) -> None:
+        unique, _, scope = waiting
         body: Body = b""
         number = errno.ECONNABORTED
         try:
@@ -171,11 +174,13 @@ class Connection:
             if failure.errno not in (errno.ENOENT, errno.ENODEV, errno.ECONNABORTED):
                 log.exception("a reply of %d bytes was refused", len(body))
 
-    def _interrupt(self, unique: int) -> None:
-        """A signal has come to a program whose request waits."""
-        waiting = self._waiting.get(unique)
-        if waiting is not None and is_meant(waiting.thread):
-            waiting.scope.cancel()
+    async def _watch(self, waiting: _Waiting) -> None:
+        """A signal has come to a program whose request waits; of more that come the kernel does not tell."""
+        while self._waiting.get(waiting.unique) is waiting:
+            if is_meant(waiting.thread):
+                waiting.scope.cancel()
+                return
+            await trio.sleep(WATCHED_EVERY)
 
 
 def greet(descriptor: int) -> Capabilities:

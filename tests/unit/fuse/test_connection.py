@@ -12,7 +12,15 @@ import trio
 import trio.testing
 
 from s3mount.errors import MountError
-from s3mount.fuse.connection import AT_ONCE, WANTED, Answers, Connection, greet, tell
+from s3mount.fuse.connection import (
+    AT_ONCE,
+    WANTED,
+    WATCHED_EVERY,
+    Answers,
+    Connection,
+    greet,
+    tell,
+)
 from s3mount.fuse.protocol import HEADER_SIZE, REPLY_SIZE, Init, Opcode, forget_name
 from tests.support.deaf import deaf_program
 
@@ -193,6 +201,32 @@ def test_who_is_told_to_end_waits_no_longer(kernel, number, is_ended):
         )
     assert seen == [{1: (errno.EINTR, b"")} if is_ended else {}]
     assert kernel.replies() == ({} if is_ended else {1: (0, b"w")})
+
+
+def test_who_was_disturbed_before_can_be_ended(kernel):
+    """The kernel tells of the first signal only."""
+    with deaf_program() as program:
+        kernel.send(Opcode.LOOKUP, 1, b"w", thread=program)
+        os.kill(program, signal.SIGALRM)
+        seen = []
+
+        async def both() -> None:
+            with trio.fail_after(SECONDS):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(kernel.connection.serve)
+                    await trio.testing.wait_all_tasks_blocked()
+                    kernel.send(Opcode.INTERRUPT, 0, struct.pack("=Q", 1))
+                    await trio.sleep(2 * WATCHED_EVERY)
+                    seen.append(kernel.replies())
+                    os.kill(program, signal.SIGINT)
+                    while not seen[-1]:
+                        await trio.sleep(WATCHED_EVERY)
+                        seen.append(kernel.replies())
+                    nursery.cancel_scope.cancel()
+
+        trio.run(both)
+    assert seen[0] == {}
+    assert seen[-1] == {1: (errno.EINTR, b"")}
 
 
 def test_who_waits_at_the_end_is_told_so(kernel):
