@@ -152,7 +152,8 @@ class InodeTable:
         names = parent.names
         if names is not None and names.listed and name not in names.own:
             listed = names.listed[-1]
-            block = listed.blocks.get(index >> BITS)
+            place = index >> BITS
+            block = listed.blocks[place] if place < len(listed.blocks) else None
             offset = index & MASK
             if listed.directory is directory and block is not None and offset < len(block.holds):
                 number, count = block.first + offset, block.holds[offset]

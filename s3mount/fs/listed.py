@@ -58,7 +58,7 @@ class Listed:
         names: what else is held in the directory.
         directory: the listing.
         known: how many entries are held.
-        blocks: by the upper bits of the entries' indexes.
+        blocks: by the upper bits of the entries' indexes, None where nothing is held. A list, for most have one block.
     """
 
     __slots__ = ("blocks", "directory", "known", "names")
@@ -67,7 +67,17 @@ class Listed:
         self.names = names
         self.directory = directory
         self.known = 0
-        self.blocks: dict[int, Block] = {}
+        self.blocks: list[Block | None] = []
+
+    def block(self, place: int) -> Block | None:
+        """The block with these upper bits."""
+        return self.blocks[place] if 0 <= place < len(self.blocks) else None
+
+    def put(self, place: int, block: Block | None) -> None:
+        """Have a block there, or none any more."""
+        if place >= len(self.blocks):
+            self.blocks += [None] * (place + 1 - len(self.blocks))
+        self.blocks[place] = block
 
     @property
     def is_thin(self) -> bool:
@@ -76,7 +86,7 @@ class Listed:
 
     def held(self, index: int) -> int:
         """The number of an entry, 0 where it is not held."""
-        block = self.blocks.get(index >> BITS)
+        block = self.block(index >> BITS)
         offset = index & MASK
         if block is None or offset >= len(block.holds) or not block.holds[offset]:
             return 0
@@ -84,7 +94,7 @@ class Listed:
 
     def indexes(self) -> Iterator[int]:
         """The entries that are held."""
-        for block in self.blocks.values():
+        for block in filter(None, self.blocks):
             for offset, count in enumerate(block.holds):
                 if count:
                     yield block.start + offset
@@ -95,6 +105,10 @@ class Listed:
             entries = map(self.directory.at, self.indexes())
             return (entry.name for entry in entries if entry is not None)
         return (name for _, name, *_ in self.directory.rows(self.indexes()))
+
+
+_NONE_OWN: dict[bytes, tuple[int, ...]] = {}
+"""Of most directories: all their names are in listings. Nothing is ever put in."""
 
 
 class Names:
@@ -112,11 +126,13 @@ class Names:
 
     def __init__(self, parent: int) -> None:
         self.parent = parent
-        self.own: dict[bytes, tuple[int, ...]] = {}
+        self.own = _NONE_OWN
         self.listed: list[Listed] = []
 
     def add(self, name: bytes, number: int) -> None:
         """A number has an inode of its own."""
+        if self.own is _NONE_OWN:
+            self.own = {}
         self.own[name] = (*self.own.get(name, ()), number)
 
     def remove(self, name: bytes, number: int) -> None:
@@ -194,10 +210,11 @@ class Blocks:
 
     def number_at(self, listed: Listed, index: int) -> int:
         """The number of an entry by its place; who asks holds it at once, or has it as an inode."""
-        block = listed.blocks.get(index >> BITS)
+        block = listed.block(index >> BITS)
         if block is None:
             block = Block(self.new_span(), index & ~MASK, listed)
-            listed.blocks[index >> BITS] = self._blocks[block.first >> BITS] = block
+            self._blocks[block.first >> BITS] = block
+            listed.put(index >> BITS, block)
         if index & MASK >= len(block.holds):
             block.grow()
         return block.first + (index & MASK)
@@ -222,17 +239,19 @@ class Blocks:
     def adopt(self, names: Names, directory: Directory, place: int) -> None:
         """Let a newer listing have a block of an older one where nothing has changed, so that the older can go."""
         newer = names.of(directory)
-        if newer is not None and place in newer.blocks:
+        if newer is not None and newer.block(place) is not None:
             return
-        found = (each for each in names.listed if each is not newer and place in each.blocks)
-        older = next((each for each in found if each.blocks[place].is_still(directory)), None)
-        if older is None:
+        others = (each.block(place) for each in names.listed if each is not newer)
+        block = next((each for each in others if each and each.is_still(directory)), None)
+        if block is None:
             return
-        known = sum(1 for count in older.blocks[place].holds if count)
+        known = sum(1 for count in block.holds if count)
         if not known:
             return
+        older = block.listed
         newer = newer or names.begin(directory)
-        block = newer.blocks[place] = older.blocks.pop(place)
+        older.put(place, None)
+        newer.put(place, block)
         block.listed = newer
         newer.known += known
         older.known -= known
@@ -243,7 +262,7 @@ class Blocks:
         counted = dict.fromkeys((block.listed for block in self._blocks.values()), 0)
         for key, block in self._blocks.items():
             assert block.first == key << BITS
-            assert block.listed.blocks[block.start >> BITS] is block
+            assert block.listed.block(block.start >> BITS) is block
             counted[block.listed] += sum(1 for count in block.holds if count)
         for listed, known in counted.items():
             assert listed.known == known > 0, listed.directory
@@ -254,6 +273,6 @@ class Blocks:
         if listed.known:
             return
         listed.names.listed.remove(listed)
-        for block in listed.blocks.values():
+        for block in filter(None, listed.blocks):
             del self._blocks[block.first >> BITS]
             self._on_dropped(range(block.first, block.first + SPAN))

@@ -8,6 +8,7 @@ the engine's thread appends; others read up to ``len``, which is moved last.
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from heapq import merge
 from typing import NamedTuple
 
@@ -27,6 +28,8 @@ KEPT_EXAMPLES = 20
 class Oddities:
     """Keys that cannot be shown as they are: how many, and the first of them."""
 
+    __slots__ = ("count", "examples")
+
     def __init__(self) -> None:
         self.count = 0
         self.examples: list[str] = []
@@ -41,6 +44,18 @@ class Oddities:
         """Count those of another directory as well."""
         self.count += others.count
         self.examples += others.examples[: KEPT_EXAMPLES - len(self.examples)]
+
+
+NOTHING_ODD = Oddities()
+"""Of nearly all directories; never noted in. Most directories are small: what one does not need is not made for it."""
+_NO_ODD_ETAGS: dict[int, str] = {}
+_NO_DIRECTORIES = array("L")
+
+
+@lru_cache(maxsize=64)
+def _shared(classes: tuple[tuple[str, bool], ...]) -> tuple[tuple[str, bool], ...]:
+    """One and the same tuple for all directories with these storage classes."""
+    return classes
 
 
 class Entry(NamedTuple):
@@ -100,21 +115,42 @@ class Directory:
         prefix: empty or ending in ``/``.
     """
 
+    __slots__ = (
+        "_class_names",
+        "_classes",
+        "_directories",
+        "_index",
+        "_labels",
+        "_length",
+        "_md5s",
+        "_mtimes",
+        "_odd_etags",
+        "_reached",
+        "_settled",
+        "_sizes",
+        "is_complete",
+        "pages",
+        "prefix",
+        "twins",
+        "unspellable",
+        "weight",
+    )
+
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
         self.is_complete = False
         self.pages = 0
-        self.unspellable = Oddities()
-        self.twins = Oddities()
+        self.unspellable = NOTHING_ODD
+        self.twins = NOTHING_ODD
         self.weight = 400
         self._labels: list[bytes] = []
         self._sizes = array("Q")
         self._mtimes = array("q")
-        self._classes = array("B")
-        self._class_names: list[tuple[str, bool]] = []
-        self._md5s = bytearray()
-        self._odd_etags: dict[int, str] = {}
-        self._directories = array("L")
+        self._classes: bytearray | bytes = bytearray()
+        self._class_names: tuple[tuple[str, bool], ...] = ()
+        self._md5s: bytearray | bytes = bytearray()
+        self._odd_etags = _NO_ODD_ETAGS
+        self._directories = _NO_DIRECTORIES
         self._index: dict[bytes, int] | None = None
         self._length = 0
         self._settled = 0
@@ -138,6 +174,8 @@ class Directory:
         self._settled = self._count_settled()
         self.pages += 1
         self.is_complete = page.next_token is None
+        if self.is_complete:
+            self._shrink()
 
     def is_known(self, name: bytes) -> bool:
         """Whether the listing has come far enough to say what a name is, or that it is nothing."""
@@ -253,7 +291,7 @@ class Directory:
         if not label:
             return  # the directory's own marker
         if not is_spellable(label.removesuffix(b"/") if meta is None else label):
-            self.unspellable.note(self.prefix + decode(label))
+            self.unspellable = _noted(self.unspellable, self.prefix + decode(label))
             return
         if self._is_repeated(label):
             return
@@ -261,17 +299,32 @@ class Directory:
         if self._index is not None:
             self._index[label] = index
         if meta is None and self._find_label(label[:-1], hi=index) is not None:
-            self.twins.note(self.prefix + decode(label[:-1]))
+            self.twins = _noted(self.twins, self.prefix + decode(label[:-1]))
         if meta is not None and self._index is not None and label + b"/" in self._index:
-            self.twins.note(meta.key)
+            self.twins = _noted(self.twins, meta.key)
         if meta is None:
+            if self._directories is _NO_DIRECTORIES:
+                self._directories = array("L")
             self._directories.append(index)
         self._labels.append(label)
         self._sizes.append(meta.size if meta else 0)
         self._mtimes.append(meta.mtime_ns if meta else 0)
+        assert isinstance(self._classes, bytearray)
         self._classes.append(self._class_of(meta) if meta else 0)
         self._md5s += self._pack_etag(index, meta.etag) if meta else bytes(MD5_BYTES)
         self.weight += len(label) + ENTRY_BYTES
+
+    def _shrink(self) -> None:
+        """Nothing is added any more: give back the room for it. Readers that are under way have the old columns."""
+        self._labels = self._labels.copy()
+        self._sizes = self._sizes[:]
+        self._mtimes = self._mtimes[:]
+        self._classes = bytes(self._classes) if len(self._class_names) > 1 else b""
+        self._md5s = bytes(self._md5s)
+
+    def _class_at(self, index: int) -> tuple[str, bool]:
+        classes = self._classes
+        return self._class_names[classes[index] if classes else 0]
 
     def _count_settled(self) -> int:
         """Where the first object stands whose directory may still come: `a` until `a/` has been passed."""
@@ -300,7 +353,7 @@ class Directory:
     def _class_of(self, meta: ObjectMeta) -> int:
         pair = (meta.storage_class, meta.restored)
         if pair not in self._class_names:
-            self._class_names.append(pair)
+            self._class_names = _shared((*self._class_names, pair))
         return self._class_names.index(pair)
 
     def _pack_etag(self, index: int, etag: str) -> bytes:
@@ -312,6 +365,8 @@ class Directory:
                 packed = b""
             if len(packed) == MD5_BYTES and packed.hex() == etag:
                 return packed
+        if self._odd_etags is _NO_ODD_ETAGS:
+            self._odd_etags = {}
         self._odd_etags[index] = etag
         self.weight += ODD_ETAG_BYTES
         return bytes(MD5_BYTES)
@@ -338,7 +393,7 @@ class Directory:
             self._mtimes[index],
             self._md5s[index * MD5_BYTES : (index + 1) * MD5_BYTES],
             self._odd_etags.get(index),
-            self._class_names[self._classes[index]],
+            self._class_at(index),
         )
 
     def _find_label(self, label: bytes, *, hi: int | None = None) -> int | None:
@@ -356,7 +411,7 @@ class Directory:
         etag = self._odd_etags.get(index)
         if etag is None:
             etag = self._md5s[index * MD5_BYTES : (index + 1) * MD5_BYTES].hex()
-        storage_class, restored = self._class_names[self._classes[index]]
+        storage_class, restored = self._class_at(index)
         return Entry(
             name,
             key,
@@ -367,3 +422,10 @@ class Directory:
             storage_class,
             restored,
         )
+
+
+def _noted(oddities: Oddities, key: str) -> Oddities:
+    """With one key more; made with the first."""
+    kept = Oddities() if oddities is NOTHING_ODD else oddities
+    kept.note(key)
+    return kept

@@ -73,7 +73,7 @@ class Growth:
     def wait(self, listing: Listing, count: int) -> Future[None]:
         """Somebody waits for a number of entries, or all that exist."""
         future: Future[None] = Future()
-        listing.waiters.append((count, future))
+        listing.waiters += ((count, future),)
         self.fetch(listing, Urgency.NEEDED)
         return future
 
@@ -175,8 +175,8 @@ class Growth:
         if not isinstance(came, StoreError):
             return self._extend(listing, came)
         self._drop(listing, came)
-        waiters, listing.waiters = listing.waiters, []
-        return waiters
+        waiters, listing.waiters = listing.waiters, ()
+        return list(waiters)
 
     def _extend(self, listing: Listing, pages: Sequence[Page]) -> Waiters:
         """Take in pages; the waiters that have what they waited for."""
@@ -189,7 +189,7 @@ class Growth:
             self._under_way.pop(prefix, None)
             self._shelf.keep(listing)
         ready = [waiter for waiter in listing.waiters if listing.can_give(waiter[0])]
-        listing.waiters = [waiter for waiter in listing.waiters if waiter not in ready]
+        listing.waiters = tuple(waiter for waiter in listing.waiters if waiter not in ready)
         if listing.waiters:
             self.fetch(listing, Urgency.NEEDED)
         elif listing.rest is not None:

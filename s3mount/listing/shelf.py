@@ -8,7 +8,7 @@ import itertools
 import math
 from bisect import bisect_left, bisect_right
 from concurrent.futures import Future
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from cachetools import LRUCache
 
@@ -57,6 +57,8 @@ class Answer(NamedTuple):
     ttl: float
 
 
+T = TypeVar("T")
+Column = tuple[T, ...] | list[T]
 _serials = itertools.count(1)
 
 
@@ -101,23 +103,23 @@ class Listing:
         self.oldest = oldest
         self.has_aged = False
         self.token: str | None = None
-        self.ends: list[int] = []
-        self.times: list[float] = []
+        self.ends: Column[int] = ()
+        self.times: Column[float] = ()
         self.flight: Flight | None = None
         self.rest: Rest | None = None
         self.wanted = 0
         self.misses = 0
         self.patience = PATIENCE
         self.sequence = Sequence()
-        self.waiters: list[tuple[int, Future[None]]] = []
+        self.waiters: tuple[tuple[int, Future[None]], ...] = ()
 
     def append(self, page: Page, now: float) -> None:
         """Take in the next page."""
         self.directory.append(page)
         self.token = page.next_token
-        self.times.append(now - page.age)
+        self.times = _with(self.times, now - page.age)
         self.has_aged = self.has_aged or page.age > 0
-        self.ends.append(len(self.directory))
+        self.ends = _with(self.ends, len(self.directory))
 
     def pages_read(self) -> int:
         """How many of the pages that are there a reader has come to."""
@@ -346,3 +348,12 @@ class Shelf:
         """Bytes, or the share of the bound in entries put in bytes when that is more."""
         share = self._settings.max_bytes // self._settings.max_entries
         return max(listing.directory.weight, len(listing.directory) * share)
+
+
+def _with(column: "Column[T]", value: T) -> "Column[T]":
+    """One value more. Most directories have one page, and a tuple of one takes half of what a list takes."""
+    if not column:
+        return (value,)
+    more = column if isinstance(column, list) else list(column)
+    more.append(value)
+    return more

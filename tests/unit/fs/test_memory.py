@@ -6,7 +6,9 @@ import tracemalloc
 import pytest
 
 from s3mount.fs.inodes import ROOT, InodeTable
+from s3mount.fs.kernel_copies import KernelCopy
 from s3mount.listing.directory import Directory, Entry
+from s3mount.listing.shelf import Listing, Shelf, ShelfSettings
 from s3mount.store.interface import ObjectMeta, Page
 
 NAMES = 100_000
@@ -55,3 +57,28 @@ def test_a_known_name_takes_little_memory_however_often_it_was_listed(directorie
     assert len(table) == 1 + directories + NAMES
     assert max(taken) <= LIMIT * NAMES, "bytes for all"
     table.check()
+
+
+def test_a_name_in_a_small_directory_takes_little_memory_with_all_that_is_known_of_the_directory():
+    """Listing, shelf, the copy that the kernel keeps: in a tree of small directories these are most of it."""
+    directories, each = 2000, 10
+    table, shelf = InodeTable(""), Shelf(ShelfSettings(60.0, 60.0))
+    tracemalloc.start()
+    try:
+        root = table.own(ROOT)
+        for number in range(directories):
+            prefix = f"builds/2026-{number:05}/"
+            inode = table.own(table.child(root, Entry(prefix.encode(), prefix, True)))
+            listing = Listing(prefix)
+            page = [meta_of(prefix, index) for index in range(each)]
+            listing.append(Page(page, [], None), 1.0 + number)
+            shelf.keep(listing)
+            inode.copy = KernelCopy()
+            inode.copy.closed(inode.copy.opened(listing.serial, is_plain=True))
+            for index, name, *_ in listing.directory.rows(range(each)):
+                table.shown(inode, listing.directory, index, name)
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert len(table) == 1 + directories * (1 + each)
+    assert taken <= 1.05 * LIMIT * directories * each
