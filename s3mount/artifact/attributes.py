@@ -4,7 +4,6 @@ They are spelled as rclone spells them, ``mode`` in octal digits and ``mtime`` i
 other's.
 """
 
-from decimal import Decimal, InvalidOperation
 from typing import NamedTuple
 
 _MODE = "mode"
@@ -51,8 +50,14 @@ def _mode(text: str) -> int | None:
 def _mtime(text: str) -> int | None:
     seconds, _, rest = text.partition(".")
     is_ours = len(rest) == len("123456789") and f"{seconds}{rest}".isdecimal()
+    nanoseconds = int(seconds + rest) if is_ours else _nanoseconds_of(text)
+    return nanoseconds if nanoseconds is not None and abs(nanoseconds) <= _LATEST else None
+
+
+def _nanoseconds_of(text: str) -> int | None:
+    from decimal import Decimal, InvalidOperation  # what we write ourselves does not wait for it
+
     try:
-        nanoseconds = int(seconds + rest) if is_ours else int(Decimal(text) * _SECOND)
+        return int(Decimal(text) * _SECOND)
     except (InvalidOperation, ValueError, OverflowError):
         return None
-    return nanoseconds if abs(nanoseconds) <= _LATEST else None

@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from s3mount.artifact.failures import HubError
 from s3mount.errors import ConfigError
+from s3mount.store.http_date import date_ns
 
 API = "/api/v1/artifacts"
 TRIES = 5
@@ -208,7 +209,4 @@ def size_told(status: int, headers: Mapping[str, str]) -> int | None:
 
 def time_told(headers: Mapping[str, str]) -> int | None:
     """When an object was stored, nanoseconds since the epoch."""
-    try:
-        return int(parsedate_to_datetime(headers["last-modified"]).timestamp()) * 1_000_000_000
-    except (KeyError, ValueError, TypeError):
-        return None
+    return date_ns(headers.get("last-modified", "")) or None

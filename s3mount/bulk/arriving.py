@@ -7,13 +7,16 @@ engine's thread; so is their end told.
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from s3mount.cache.cache import ByteRange, CachedObject, Fill
+from s3mount.cache.layout import ByteRange
 from s3mount.errors import S3MountError
 from s3mount.store.interface import Get, Head, ObjectMeta
 from s3mount.transfer.engine import Engine
 from s3mount.transfer.flight import Flight, Sink, Urgency
+
+if TYPE_CHECKING:
+    from s3mount.cache.cache import CachedObject, Fill
 
 
 class Trip(NamedTuple):
@@ -63,7 +66,7 @@ class OneGet:
     )
 
     def __init__(
-        self, engine: Engine, meta: ObjectMeta, held: CachedObject, gap: ByteRange, over: Over
+        self, engine: Engine, meta: ObjectMeta, held: "CachedObject", gap: ByteRange, over: Over
     ) -> None:
         self._began = time.monotonic()
         self._engine = engine
@@ -140,7 +143,7 @@ class ManyGets:
         self,
         engine: Engine,
         meta: ObjectMeta,
-        held: CachedObject,
+        held: "CachedObject",
         parts: deque[ByteRange],
         budget: Budget,
         over: Over,
@@ -168,12 +171,12 @@ class ManyGets:
         sink: Sink = _Part(self, fill)
         self._flights[fill] = self._engine.get(_get(self._meta, part), sink, Urgency.WARM)
 
-    def _settled(self, fill: Fill, error: S3MountError | None) -> None:
+    def _settled(self, fill: "Fill", error: S3MountError | None) -> None:
         """The fill is over."""
         fill.settled = None
         self._engine.call(lambda: self._ended(fill, error))
 
-    def _ended(self, fill: Fill, error: S3MountError | None) -> None:
+    def _ended(self, fill: "Fill", error: S3MountError | None) -> None:
         self._budget.under_way -= 1
         self._fetched += fill.pos - fill.start
         del self._flights[fill]
@@ -194,7 +197,7 @@ class _Part:
 
     __slots__ = ("_fill", "_owner", "fail", "finish", "write")
 
-    def __init__(self, owner: ManyGets, fill: Fill) -> None:
+    def __init__(self, owner: ManyGets, fill: "Fill") -> None:
         self._owner = owner
         self._fill = fill
         self.write = fill.write

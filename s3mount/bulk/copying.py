@@ -1,11 +1,15 @@
 """One object on its way from the cache into a file."""
 
+from typing import TYPE_CHECKING
+
 from s3mount.bulk.receiving import committed
 from s3mount.bulk.roads import End, Over, Roads
 from s3mount.bulk.target import PartFile
-from s3mount.cache.cache import CachedObject
 from s3mount.errors import CacheError
 from s3mount.transfer.flight import Cancelled
+
+if TYPE_CHECKING:
+    from s3mount.cache.cache import CachedObject
 
 COPY = 1024 * 1024
 """Bytes copied at once."""
@@ -25,7 +29,7 @@ class Copied:
         over: told of the end, with `NotCached` when the cache has not all of it.
     """
 
-    def __init__(self, roads: Roads, held: CachedObject, file: PartFile, over: Over) -> None:
+    def __init__(self, roads: Roads, held: "CachedObject", file: PartFile, over: Over) -> None:
         self._held = held
         self._file = file
         self._over = over

@@ -12,7 +12,7 @@ from s3mount.bulk.arriving import split
 from s3mount.bulk.roads import End, Over, Roads
 from s3mount.bulk.target import PartFile
 from s3mount.bulk.wanted import Wanted
-from s3mount.cache.cache import ByteRange
+from s3mount.cache.layout import ByteRange
 from s3mount.errors import BadBody, StoreError
 from s3mount.store.interface import Get, Head, ObjectMeta
 from s3mount.store.pipe import Drain, Pipe

@@ -4,7 +4,7 @@ from typing import TypeVar
 
 from s3mount.bulk.ledger import Ledger
 from s3mount.bulk.progress import format_bytes
-from s3mount.cache.cache import Limits
+from s3mount.cache.limits import Limits
 from s3mount.errors import CacheFull, NotFound, ObjectArchived, ObjectChanged
 from s3mount.store.interface import ObjectMeta
 

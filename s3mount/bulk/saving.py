@@ -7,7 +7,7 @@ that the worker has copied.
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from s3mount.bulk import refusals
 from s3mount.bulk.copying import Copied, NotCached
@@ -18,8 +18,11 @@ from s3mount.bulk.roads import End, Roads, Room, Stoppable
 from s3mount.bulk.session import Session
 from s3mount.bulk.target import Target
 from s3mount.bulk.wanted import DiskFull, Wanted
-from s3mount.cache.cache import Cache, ObjectId
+from s3mount.cache.layout import ObjectId
 from s3mount.store.interface import ObjectMeta
+
+if TYPE_CHECKING:
+    from s3mount.cache.cache import Cache
 
 MIB = 1 << 20
 PART = 8 * MIB
@@ -74,17 +77,17 @@ class SaveTask:
     """
 
     def __init__(self, session: Session, keys: KeyMap, target: Target, wishes: Wishes) -> None:
-        usage = session.cache.usage()
+        memory = session.caching.limits.memory
         # Small objects may take half of the memory, parts of larger ones the rest.
-        self._small = min(SMALL, usage.limits.memory // (2 * wishes.jobs))
-        room = Room(max(PART, usage.limits.memory - self._small * wishes.jobs))
+        self._small = min(SMALL, memory // (2 * wishes.jobs))
+        room = Room(max(PART, memory - self._small * wishes.jobs))
         part = LIMITED_PART if session.max_bandwidth else PART
         self._roads = Roads(session.engine, session.writer, target, room, part, PARTS_EACH)
         self._path_of = keys.path_of
         self._skips_existing, self._is_dry_run = wishes.skip_existing, wishes.dry_run
         self._store = session.store.identity
         self._cache: Cache | None = None
-        if wishes.use_cache and usage.objects:
+        if wishes.use_cache and session.caching.holds_something():
             self._cache = session.cache
         self.disk_full: DiskFull | None = None
         # Of the engine's thread.
@@ -153,7 +156,7 @@ class SaveTask:
             self._under_way.add(streamed)
             streamed.send()
 
-    def _copy(self, cache: Cache, order: _Order) -> None:
+    def _copy(self, cache: "Cache", order: _Order) -> None:
         try:
             file = self._roads.target.begin(order.wanted)
         except Exception as error:

@@ -20,7 +20,7 @@ from s3mount.bulk.session import Session
 from s3mount.bulk.uploading import CopyOf, Upload, job_of_copy, job_of_upload
 from s3mount.errors import StoreError, UnexpectedReply
 from s3mount.store.interface import ObjectMeta
-from s3mount.store.stored_listings import forget_covering, listings_directory
+from s3mount.store.listing_files import forget_covering, listings_directory
 from s3mount.store.writing import Answer, Delete, Facts, Look, Written
 from s3mount.transfer.flight import Urgency
 

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from s3mount.bulk.caching import Caching
 from s3mount.bulk.dividing import Share
-from s3mount.cache.cache import Cache, Limits
+from s3mount.cache.limits import Limits
 from s3mount.config import MountOptions
-from s3mount.metrics import Counters
 from s3mount.store.client import ClientWay
 from s3mount.store.descriptors import affordable, limit
 from s3mount.store.interface import Store
@@ -19,6 +19,9 @@ from s3mount.transfer.engine import Engine, EngineSettings
 from s3mount.transfer.housekeeping import Chore, Housekeeper, Worker
 from s3mount.transfer.queue import Shares
 from s3mount.transfer.retry import RetryPolicy
+
+if TYPE_CHECKING:
+    from s3mount.cache.cache import Cache
 
 LISTS = 32
 """Listing requests at once, beside those of the objects: they are short, and everything else waits for them."""
@@ -37,8 +40,8 @@ class Session(NamedTuple):
     Attributes:
         source: what was named.
         engine: sends every request; objects are WARM, listings NEEDED.
-        cache: shared with every mount and command on this machine; what arrives is written by the thread that brings
-            it, for nobody here waits for the next bytes.
+        caching: the cache, for who needs it; what arrives there is written by the thread that brings it, for nobody
+            here waits for the next bytes.
         writer: does what takes long on disk, job after job.
         cache_dir: where the cache is.
         max_bandwidth: bytes of objects per second at the most, 0 for no limit.
@@ -47,10 +50,15 @@ class Session(NamedTuple):
     source: Source
     store: Store
     engine: Engine
-    cache: Cache
+    caching: Caching
     writer: Worker
     cache_dir: Path
     max_bandwidth: float = 0
+
+    @property
+    def cache(self) -> "Cache":
+        """See `Caching.opened`."""
+        return self.caching.opened()
 
 
 @contextmanager
@@ -82,10 +90,10 @@ def opened(
         store = open_store(source, settings, client.credentials if client else None)
         limits = Limits(options.cache_size, options.cache_min_free, options.memory_limit)
         writer = Worker("s3mount-writer")
-        cache = Cache(options.cache_dir, limits, counters=Counters())
-        stack.callback(cache.close)
+        caching = Caching(options.cache_dir, limits)
+        stack.callback(caching.close)
         stack.enter_context(writer)
-        housekeeper = stack.enter_context(Housekeeper(_chores(cache, store), cache.attention))
+        housekeeper = stack.enter_context(Housekeeper(_chores(caching, store), caching.attention))
         engine = Engine(
             store,
             EngineSettings(
@@ -95,17 +103,17 @@ def opened(
                 max_bandwidth,
             ),
             on_expired=lambda: housekeeper.hurry("credentials"),
-            gives_way=cache.demand.is_recent,
+            gives_way=caching.demand.is_recent,
         )
         stack.enter_context(engine)
-        yield Session(source, store, engine, cache, writer, options.cache_dir, max_bandwidth)
+        yield Session(source, store, engine, caching, writer, options.cache_dir, max_bandwidth)
 
 
-def _chores(cache: Cache, store: Store) -> list[Chore]:
+def _chores(caching: Caching, store: Store) -> list[Chore]:
     books = Chore(
         "the cache's books",
         CACHE_EVERY,
-        lambda: cache.maintain(time.time()),  # noqa: TID251 - the cache's clock is the files'
-        is_urgent=cache.attention.is_set,
+        lambda: caching.maintain(time.time()),  # noqa: TID251 - the cache's clock is the files'
+        is_urgent=caching.attention.is_set,
     )
     return [books, Chore("credentials", CREDENTIALS_EVERY, store.renew)]

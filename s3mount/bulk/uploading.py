@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -129,7 +128,7 @@ class _FileInParts(InParts):
         """Stretches of the file."""
         bounds = part_bounds(self._body.size, part_size(self._body.size, PART))
         for number, (start, stop) in enumerate(bounds, 1):
-            body = replace(self._body, start=start, size=stop - start)
+            body = self._body._replace(start=start, size=stop - start)
             yield PutPart(self._key, upload_id, number, start, body)
 
 

@@ -19,10 +19,11 @@ from s3mount.cache.fill import Fill
 from s3mount.cache.housekeeping import Housekeeping
 from s3mount.cache.index import Index, Totals
 from s3mount.cache.layout import ByteRange, Layout, ObjectId
+from s3mount.cache.limits import Limits
 from s3mount.cache.memory import MemoryBudget
 from s3mount.cache.pin_rows import PinInfo
 from s3mount.cache.shared import Backlog, Deferred, Job, Shared, Tally
-from s3mount.cache.space import Limits, Space
+from s3mount.cache.space import Space
 from s3mount.cache.trailer import cost_on_disk
 from s3mount.cache.waiting import Waiter
 from s3mount.cache.whole import is_whole
@@ -80,6 +81,7 @@ class Cache:
         counters: written by the thread that calls `maintain`.
         run: does work for the disk on another thread, job after job; without it the thread that
             brings bytes writes them.
+        attention: see the property; without, it is made.
 
     Raises:
         CacheError: the directory cannot be used, or others could tamper with it.
@@ -92,12 +94,13 @@ class Cache:
         *,
         counters: Counters,
         run: Callable[[Job], None] | None = None,
+        attention: threading.Event | None = None,
     ) -> None:
         layout = Layout(root)
         layout.prepare()
         index = Index(layout)
         self.demand = Demand(layout)
-        space = Space(layout, limits, index)
+        space = Space(layout, limits, index, attention or threading.Event())
         self._shared = Shared(
             layout,
             space,

@@ -9,7 +9,6 @@ import fcntl
 import json
 import os
 import re
-import secrets
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
@@ -171,7 +170,7 @@ def _give_head(fd: int, layout: Layout) -> None:
     """Write the head of a file that is new, or whose maker died before it was whole."""
     if _HEAD.fullmatch(os.pread(fd, _HEAD_SIZE, 0)) is None:
         os.ftruncate(fd, 0)
-        write_at(fd, (_head(secrets.token_hex(8)),), 0)
+        write_at(fd, (_head(os.urandom(8).hex()),), 0)
         os.fsync(fd)
         _sync_directory(layout.pins)
 

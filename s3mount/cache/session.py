@@ -7,7 +7,6 @@ wrote. A `Session` belongs to one `Cache`; its lock ends with the process, howev
 import contextlib
 import fcntl
 import os
-import secrets
 from itertools import count
 
 from s3mount.cache import temporary
@@ -26,7 +25,7 @@ class Session:
     """
 
     def __init__(self, layout: Layout) -> None:
-        self.name = f"{os.getpid()}-{secrets.token_hex(6)}"
+        self.name = f"{os.getpid()}-{os.urandom(6).hex()}"
         self._layout = layout
         self._numbers = count()
         self._makes_nameless = temporary.makes_nameless(layout.tmp)

@@ -7,7 +7,7 @@ decides nothing. Each part has its own concurrency rule; `Tally` may be added to
 import threading
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from s3mount.cache.layout import Layout
 from s3mount.cache.memory import MemoryBudget
@@ -97,8 +97,7 @@ class Deferred:
             self._jobs += left
 
 
-@dataclass(frozen=True, slots=True)
-class Shared:
+class Shared(NamedTuple):
     """The parts of one open cache."""
 
     layout: Layout

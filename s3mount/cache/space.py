@@ -9,11 +9,11 @@ to this session in the index = available + reserved + committed and not flushed.
 import os
 import sqlite3
 import threading
-from typing import NamedTuple
 
 from s3mount.cache.evict import Pressure
 from s3mount.cache.index import TICK, Change, Index, Totals
 from s3mount.cache.layout import Layout, ObjectId
+from s3mount.cache.limits import Limits
 from s3mount.cache.session import Session
 
 GRANT = 64 * 1024 * 1024
@@ -23,20 +23,6 @@ BATCH = 1000
 """Rows a transaction, about 5 ms: another process waits no longer for its grant."""
 
 
-class Limits(NamedTuple):
-    """How much a cache may take, in bytes.
-
-    Attributes:
-        max_bytes: on disk, all processes together.
-        min_free: to be left free on the file system.
-        memory: of this process, for bytes that the disk has no room for.
-    """
-
-    max_bytes: int
-    min_free: int
-    memory: int
-
-
 class Space:
     """What this process may write, and what it wrote.
 
@@ -44,11 +30,14 @@ class Space:
         layout: which cache.
         limits: how much it may take.
         index: where all processes' accounts meet.
+        attention: set where room is wanted at once.
     """
 
-    def __init__(self, layout: Layout, limits: Limits, index: Index) -> None:
+    def __init__(
+        self, layout: Layout, limits: Limits, index: Index, attention: threading.Event
+    ) -> None:
         self.limits = limits
-        self.attention = threading.Event()
+        self.attention = attention
         self._layout = layout
         self._index = index
         self._grant = min(GRANT, limits.max_bytes // 16)

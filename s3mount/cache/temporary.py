@@ -4,7 +4,6 @@ A nameless file costs two changes of a directory less.
 """
 
 import os
-import secrets
 
 from s3mount.store import nameless
 
@@ -14,7 +13,7 @@ _MODE = 0o600
 
 def makes_nameless(directory: str) -> bool:
     """Whether a file that is made in a directory without a name can be given one."""
-    path = f"{directory}/probe-{secrets.token_hex(6)}"
+    path = f"{directory}/probe-{os.urandom(6).hex()}"
     try:
         fd, _ = create(directory, "")
     except OSError:

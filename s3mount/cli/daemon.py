@@ -18,20 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import s3mount
+from s3mount.cli.exits import ChildFailed
 from s3mount.errors import MountError, S3MountError
 
 READY_SECONDS = 30.0  # a little more than the slowest chain of credentials takes to give up
 _GRACE_SECONDS = 5.0  # what a child gets to clean up after SIGTERM
 
 _PACKAGE_PARENT = str(Path(s3mount.__file__).parent.parent)
-
-
-class ChildFailed(S3MountError):
-    """The child could not mount; its own words and its own exit status."""
-
-    def __init__(self, message: str, *, hint: str = "", status: int = 1) -> None:
-        super().__init__(message, hint=hint)
-        self.status = status
 
 
 @dataclass(frozen=True, slots=True)

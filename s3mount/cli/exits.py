@@ -10,7 +10,6 @@ import sys
 
 import click
 
-from s3mount.cli.daemon import ChildFailed
 from s3mount.errors import ConfigError, S3MountError
 
 FAILED = 1
@@ -19,6 +18,14 @@ NOTHING_FOUND = 3
 INTERRUPTED = 130
 
 _log = logging.getLogger("s3mount")
+
+
+class ChildFailed(S3MountError):
+    """A process in the background could not do it; its own words and its own exit status."""
+
+    def __init__(self, message: str, *, hint: str = "", status: int = FAILED) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
 
 
 def status_of(error: BaseException) -> int:

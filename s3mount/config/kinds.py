@@ -7,9 +7,8 @@ the directory that the command was given in. Plain functions.
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from s3mount.config import quantities
 
@@ -24,8 +23,7 @@ Value = Any
 """A value of an option; its type is that of the field in `MountOptions`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """What options of one sort share.
 
     Attributes:

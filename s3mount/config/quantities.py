@@ -11,8 +11,8 @@ import math
 import pwd
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 _SIZE_UNITS = {"": 1, "B": 1}
 for _power, _letter in enumerate("KMGTP", start=1):
@@ -35,8 +35,7 @@ _HIGHEST_MODE = 0o777  # set-uid, set-gid and sticky bits have no place on a rea
 _HIGHEST_ID = 2**32 - 2  # the kernel keeps the highest number for "nobody in particular"
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(NamedTuple):
     """A share of a disk, in percent."""
 
     percent: float

@@ -6,7 +6,6 @@ every method is called under the lock of whoever owns it.
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 from s3mount.errors import StoreError
@@ -65,7 +64,7 @@ class Rest:
         room = reach(pages_read) - pages_ahead - self._ranges.kept - len(self._flights)
         asked = self._ranges.ask(room if self._flights else max(1, room))
         for ask in asked:
-            request = replace(ask.request, max_age=max_age)
+            request = ask.request._replace(max_age=max_age)
             self._flights[ask] = self._engine.list(
                 request, partial(self.deliver, ask), Urgency.SOON
             )

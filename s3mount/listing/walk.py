@@ -6,7 +6,6 @@ belong to the engine's thread; `pages_now` and `walk_now` to the thread that cal
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import replace
 from queue import SimpleQueue
 from typing import NamedTuple, TypedDict, Unpack
 
@@ -84,7 +83,7 @@ class PageWalk(Walking[Ask, Page]):
             return
         busy = self._unreleased + self._ranges.kept + self._ranges.under_way
         for ask in self._ranges.ask(self._ahead - busy):
-            self._ask(ask, replace(ask.request, max_age=self._max_age))
+            self._ask(ask, ask.request._replace(max_age=self._max_age))
 
     def _take(self, asked: Ask, page: Page) -> None:
         pages = self._ranges.take(asked.stretch, page)

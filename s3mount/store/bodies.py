@@ -6,7 +6,6 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from io import BytesIO
 from stat import S_ISDIR, S_ISREG
 from typing import NamedTuple, Protocol
@@ -46,8 +45,7 @@ class Body(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class Bytes:
+class Bytes(NamedTuple):
     """A body in memory."""
 
     data: bytes
@@ -103,8 +101,7 @@ def open_regular(path: str) -> tuple[int, os.stat_result]:
     raise OSError(errno.EINVAL, "is no regular file", path)
 
 
-@dataclass(frozen=True, slots=True)
-class FilePart:
+class FilePart(NamedTuple):
     """Bytes ``start`` to ``start + size`` of a regular file that must stay as ``stamp`` says.
 
     A file is compared when it is opened and again when its last byte has been read. Within one tick of the file

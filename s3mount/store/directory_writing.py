@@ -7,7 +7,6 @@ of its own, so those that lose their last file go with it.
 import contextlib
 import errno
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from stat import S_ISREG
@@ -242,7 +241,7 @@ class DirectoryWriter:
     def _draft(self, key: str) -> Draft:
         path = self._place(key)
         parent = os.path.dirname(path)
-        temporary = os.path.join(parent, TEMPORARY + secrets.token_hex(8))
+        temporary = os.path.join(parent, TEMPORARY + os.urandom(8).hex())
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
             descriptor = open_below(parent, temporary, flags)

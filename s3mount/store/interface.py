@@ -7,7 +7,6 @@ called from other threads.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -89,8 +88,7 @@ class Head(NamedTuple):
         return metadata_in(self.headers)
 
 
-@dataclass(frozen=True, slots=True)
-class Get:
+class Get(NamedTuple):
     """Read bytes ``start`` to ``stop`` (exclusive) of one version of an object.
 
     ``whole`` says that the range is the whole object, so that no Range header is needed (an empty object has no
@@ -106,8 +104,7 @@ class Get:
     version_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ListPage:
+class ListPage(NamedTuple):
     """List one page under ``prefix``, folded at ``delimiter`` when it is not empty.
 
     ``token`` continues a listing; ``start_after`` begins one behind a key. ``max_keys`` counts keys and common

@@ -12,10 +12,9 @@ from urllib.parse import quote
 
 from s3mount.errors import CacheError
 from s3mount.store.interface import ListPage, ObjectMeta, Page
+from s3mount.store.listing_files import FORMAT
 from s3mount.store.paging import byte_order, is_folded
 
-FORMAT: Final = 1
-"""Version of the format; a file of another one is not read."""
 APPLICATION: Final = 0x73334D6E
 """What the header of the file says it is: ``s3Mn``."""
 OBJECTS: Final = (

@@ -14,7 +14,8 @@ from urllib.parse import quote
 
 from s3mount.errors import CacheError
 from s3mount.store.interface import ObjectMeta
-from s3mount.store.manifest import APPLICATION, FORMAT, SCHEMA, Versioned
+from s3mount.store.listing_files import FORMAT
+from s3mount.store.manifest import APPLICATION, SCHEMA, Versioned
 from s3mount.store.paging import byte_order
 
 TEMPORARY = ".tmp"

@@ -6,14 +6,14 @@ for as long as it believes any listing. Only ages count: a listing that is too o
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from s3mount.metrics import Counters
 from s3mount.store.interface import ListPage, Receiver, Request, Store
+from s3mount.store.listing_files import file_name, listings_directory
 from s3mount.store.manifest_writer import ManifestWriter
 from s3mount.store.paging import is_folded
-from s3mount.store.stored_listings import StoredListings, file_name, listings_directory
+from s3mount.store.stored_listings import StoredListings
 
 MARK = "\0s3mount.stored\0"
 """Begins every token of ours; the last entry of the page follows. No token of a store begins so."""
@@ -115,7 +115,7 @@ class RememberingStore:
     def _answer(self, request: ListPage, receiver: Receiver) -> bool:
         """Answer from disk, or ask the inner store; whether it was answered."""
         last = _last(request)
-        asked = request if last is None else replace(request, token=last)
+        asked = request if last is None else request._replace(token=last)
         # A token of the store's own is for the store to go on from.
         is_own = request.token is None or last is not None
         page = self._stored.page(asked) if is_own and request.max_age > 0 else None
@@ -143,4 +143,4 @@ def _last(request: ListPage) -> str | None:
 def _resumed(request: ListPage, last: str) -> ListPage:
     """The request that goes on at the store, which knows nothing of the token."""
     behind = last + HIGHEST if is_folded(last, request) else last
-    return replace(request, token=None, start_after=behind)
+    return request._replace(token=None, start_after=behind)

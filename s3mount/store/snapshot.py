@@ -6,7 +6,6 @@ is cached can be read without a network and without credentials.
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from s3mount.errors import AccessDenied, NotFound, ObjectChanged, StoreError, UnexpectedReply
@@ -131,7 +130,7 @@ class SnapshotStore:
             return False
         if not version_id:
             return False
-        self._inner.submit(replace(pinned.request, version_id=version_id), pinned)
+        self._inner.submit(pinned.request._replace(version_id=version_id), pinned)
         return True
 
     def _over(self, receiver: Receiver) -> None:

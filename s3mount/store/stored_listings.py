@@ -1,13 +1,12 @@
 """The listings on disk: which file answers for a directory, and which are of no use any more.
 
-A file is named by what it lists, so finding one is a look at the names. Concurrency rule: one thread.
+Finding one is a look at the names; see `listing_files`. Concurrency rule: one thread.
 """
 
-import hashlib
 import logging
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -16,8 +15,8 @@ from typing import NamedTuple
 from cachetools import LRUCache
 
 from s3mount.store.interface import ListPage, Page
-from s3mount.store.manifest import FORMAT, BadManifest, Manifest
-from s3mount.store.paging import byte_order
+from s3mount.store.listing_files import file_name
+from s3mount.store.manifest import BadManifest, Manifest
 
 log = logging.getLogger(__name__)
 
@@ -47,50 +46,11 @@ class _OpenFiles(LRUCache[str, _Opened]):
         return name, opened
 
 
-def listings_directory(cache_dir: Path) -> Path:
-    """Where the listings are."""
-    return cache_dir / "v1" / "listings"
-
-
-def file_name(identity: str, prefix: str) -> str:
-    """What the listing of a prefix is called."""
-    named = byte_order(f"{FORMAT}.{len(identity)}.{identity}{prefix}")
-    return hashlib.blake2b(named, digest_size=20).hexdigest()
-
-
-def forget_covering(directory: Path, identity: str, keys: Iterable[str]) -> None:
-    """Remove every listing that says of one of the keys whether it exists.
-
-    Whoever has one open asks the store from its next request on. One that cannot be removed is reported in the log.
-
-    Args:
-        directory: see `listings_directory`; it need not be there.
-        identity: of the store.
-        keys: that were written or deleted.
-    """
-    try:
-        names = set(os.listdir(directory))
-    except OSError:
-        return
-    parents = {key[: key.rfind("/") + 1] for key in keys} if names else set()
-    prefixes = {parent[:end] for parent in parents for end in _ends(parent)}
-    for name in names.intersection(file_name(identity, prefix) for prefix in prefixes):
-        try:
-            (directory / name).unlink(missing_ok=True)
-        except OSError as error:
-            log.warning("a stored listing is old and cannot be removed: %s", error)
-
-
-def _ends(prefix: str) -> list[int]:
-    """Where a directory ends in a prefix: each of them has the key below it."""
-    return [0, *(at + 1 for at, letter in enumerate(prefix) if letter == "/")]
-
-
 class StoredListings:
     """What was listed by others, or before.
 
     Args:
-        directory: see `listings_directory`; it need not be there.
+        directory: see `listing_files.listings_directory`; it need not be there.
         identity: of the store.
         clock: seconds since the epoch.
     """

@@ -2,12 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
-from functools import lru_cache
-from html import unescape
 
 from s3mount.errors import UnexpectedReply
+from s3mount.store.http_date import date_ns
 from s3mount.store.listing_xml import plain_etag
 from s3mount.store.user_metadata import metadata_in
 from s3mount.store.writing import (
@@ -28,7 +25,6 @@ from s3mount.store.writing import (
 
 _SHOWN = 200
 """Bytes of a reply that an error message quotes."""
-_SECOND = 1_000_000_000
 
 
 def answer_of(write: Write, headers: Mapping[str, str], body: bytes, crc32: str) -> Answer:
@@ -57,7 +53,7 @@ def answer_of(write: Write, headers: Mapping[str, str], body: bytes, crc32: str)
             if not etag:
                 raise UnexpectedReply(f"{write.key!r}: a reply without an ETag", key=write.key)
     version = headers.get("x-amz-version-id", "")
-    return Written(plain_etag(etag), version, time_ns(headers.get("date", "")), crc32)
+    return Written(plain_etag(etag), version, date_ns(headers.get("date", "")), crc32)
 
 
 def holds_error(body: bytes) -> bool:
@@ -78,7 +74,7 @@ def _facts(key: str, headers: Mapping[str, str]) -> Facts:
         key=key,
         size=int(size),
         etag=plain_etag(headers.get("etag", "")),
-        mtime_ns=time_ns(headers.get("last-modified", "")),
+        mtime_ns=date_ns(headers.get("last-modified", "")),
         content_type=headers.get("content-type", ""),
         metadata=metadata_in(headers),
         version_id=headers.get("x-amz-version-id", ""),
@@ -93,16 +89,9 @@ def _field(body: bytes, name: str, key: str) -> str:
     if found is None:
         start = body[:_SHOWN].decode(errors="replace")
         raise UnexpectedReply(f"{key!r}: a reply without <{name}>: {start!r}", key=key)
-    return unescape(found[1].decode(errors="replace"))
+    text = found[1].decode(errors="replace")
+    if "&" not in text:
+        return text
+    from html import unescape  # nearly nobody needs its tables
 
-
-@lru_cache(maxsize=16)
-def time_ns(text: str) -> int:
-    """Nanoseconds since the epoch of a time as HTTP spells it, 0 where it is none. Replies of one second share it."""
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return 0
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return int(moment.timestamp()) * _SECOND
+    return unescape(text)

@@ -1,6 +1,5 @@
 """How a write is spelled in HTTP: method, path, query, headers and body; signing and sending come after."""
 
-from html import escape
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -148,6 +147,8 @@ def described(content_type: str, metadata: Metadata) -> Headers:
 
 def complete_xml(parts: tuple[Part, ...]) -> bytes:
     """The document that lists the parts of an upload."""
+    from html import escape  # nobody else needs what comes with it
+
     listed = "".join(
         f"<Part><PartNumber>{part.number}</PartNumber><ETag>&quot;{escape(part.etag)}&quot;</ETag>"
         + (f"<ChecksumCRC32>{escape(part.crc32)}</ChecksumCRC32>" if part.crc32 else "")

@@ -4,7 +4,6 @@ Each is answered with one `Answer`. A write that ends with an error may have hap
 so. The engine tries again what can pass; see `transfer.writes` for writes that must not happen twice.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from s3mount.store.bodies import Body
@@ -23,8 +22,7 @@ OBJECT_MOST = 5 * 1024 * 1024 * MIB
 """Bytes of the largest object that can be written in parts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(NamedTuple):
     """Write a whole object. With ``if_absent`` only where there is none: else it ends with `AlreadyExists`.
 
     ``looked`` says that somebody has just seen that there is none: a server that does not know the condition is then
@@ -39,8 +37,7 @@ class Put:
     looked: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class CreateUpload:
+class CreateUpload(NamedTuple):
     """Begin an object that is written in parts; nobody sees it before `CompleteUpload`. Answered with `Begun`."""
 
     key: str
@@ -48,8 +45,7 @@ class CreateUpload:
     metadata: Metadata = ()
 
 
-@dataclass(frozen=True, slots=True)
-class PutPart:
+class PutPart(NamedTuple):
     """Write part ``number`` (from 1), whose first byte is byte ``start`` of the object."""
 
     key: str
@@ -59,8 +55,7 @@ class PutPart:
     body: Body
 
 
-@dataclass(frozen=True, slots=True)
-class CopyPart:
+class CopyPart(NamedTuple):
     """Write a part with bytes ``start`` to ``stop`` (exclusive) of one version of an object of the same store.
 
     They come to stand at the same place. ``source_bucket`` empty means the store's own.
@@ -90,8 +85,7 @@ class Part(NamedTuple):
     crc32: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class CompleteUpload:
+class CompleteUpload(NamedTuple):
     """Make an object of its parts, in the order of their numbers. ``if_absent`` and ``looked`` are those of `Put`."""
 
     key: str
@@ -102,16 +96,14 @@ class CompleteUpload:
     looked: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class AbortUpload:
+class AbortUpload(NamedTuple):
     """Throw the parts away. One that is not known (any more) is no error."""
 
     key: str
     upload_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(NamedTuple):
     """Delete an object. As in S3, one that is not there is no error.
 
     Keys are deleted one by one: the request for many at once is XML, which cannot hold every key, and not every server
@@ -121,15 +113,13 @@ class Delete:
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(NamedTuple):
     """Ask what is known of an object, without its bytes. Answered with `Facts`, or `NotFound`."""
 
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Copy:
+class Copy(NamedTuple):
     """Copy an object within the store's servers, metadata included, up to `PUT_MOST` bytes.
 
     ``source_bucket`` empty means the store's own. ``source_etag`` not empty names the version: another one ends with

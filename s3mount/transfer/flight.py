@@ -3,7 +3,6 @@
 import enum
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from s3mount.errors import StoreError, as_store_error
@@ -117,7 +116,7 @@ class Flight:
         if not isinstance(self.asked, Get) or not self.received:
             return self.asked
         start = self.asked.start + self.received
-        return replace(self.asked, etag=self.etag, start=start, whole=False)
+        return self.asked._replace(etag=self.etag, start=start, whole=False)
 
     def head(self, head: Head) -> "Drain | None":
         """Pin the version at the first reply; a resumed one names it in If-Match."""

@@ -9,7 +9,6 @@ import hashlib
 import time
 from base64 import b64decode
 from collections.abc import Callable
-from dataclasses import replace
 
 from s3mount.errors import AlreadyExists, NotFound, ServerFault, StoreError, as_store_error
 from s3mount.store.bodies import Body, Reader, digests_of
@@ -80,7 +79,7 @@ class WriteFlight(Flight):
             return Look(self.key)
         write = self._write
         if isinstance(write, Put | PutPart) and write.body.size > WATCHED:
-            return replace(write, body=_Watched(write.body, self))
+            return write._replace(body=_Watched(write.body, self))
         return write
 
     def note_progress(self, now: float) -> bool:

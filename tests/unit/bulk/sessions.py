@@ -2,9 +2,9 @@
 
 from contextlib import ExitStack, contextmanager
 
+from s3mount.bulk.caching import Caching
 from s3mount.bulk.session import Session
-from s3mount.cache.cache import Cache, Limits
-from s3mount.metrics import Counters
+from s3mount.cache.limits import Limits
 from s3mount.store.interface import ListPage, Page
 from s3mount.store.open import Source
 from s3mount.transfer.engine import Engine, EngineSettings
@@ -23,16 +23,16 @@ def session_over(store, root, *, limits=ROOMY, jobs=16, prefix="", max_bandwidth
     """What `session.opened` makes, over ``store`` and with a cache in ``root``."""
     with ExitStack() as stack:
         writer = Worker("writer")
-        cache = Cache(root, limits, counters=Counters())
-        stack.callback(cache.close)
+        caching = Caching(root, limits)
+        stack.callback(caching.close)
         stack.enter_context(writer)
-        books = Chore("books", 0.1, lambda: cache.maintain(now()), cache.attention.is_set)
-        stack.enter_context(Housekeeper([books], cache.attention))
+        books = Chore("books", 0.1, lambda: caching.maintain(now()), caching.attention.is_set)
+        stack.enter_context(Housekeeper([books], caching.attention))
         shares = Shares(jobs + 8, jobs, jobs)
         settings = EngineSettings(jobs + 8, QUICK, shares, max_bandwidth)
         engine = stack.enter_context(Engine(store, settings))
         source = Source("s3", "bucket", prefix)
-        yield Session(source, store, engine, cache, writer, root, max_bandwidth)
+        yield Session(source, store, engine, caching, writer, root, max_bandwidth)
 
 
 class SerialPages:

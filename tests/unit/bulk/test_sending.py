@@ -23,9 +23,10 @@ from s3mount.errors import (
 )
 from s3mount.store.directory import DirectoryStore
 from s3mount.store.interface import ListPage
+from s3mount.store.listing_files import listings_directory
 from s3mount.store.memory import MemoryStore
 from s3mount.store.remembering import record_listing
-from s3mount.store.stored_listings import StoredListings, listings_directory
+from s3mount.store.stored_listings import StoredListings
 from s3mount.store.writing import AbortUpload, CompleteUpload, CreateUpload, Put, PutPart
 from tests.support.faulty_store import FaultyStore
 from tests.unit.bulk.sessions import session_over

@@ -27,8 +27,8 @@ def tmp_path(tmp_path_factory):
 def make_cache(tmp_path):
     opened = []
 
-    def make(limits=ROOMY, root=None):
-        cache = Cache(root or tmp_path / "cache", limits, counters=Counters())
+    def make(limits=ROOMY, root=None, run=None):
+        cache = Cache(root or tmp_path / "cache", limits, counters=Counters(), run=run)
         opened.append(cache)
         return cache
 

@@ -8,7 +8,6 @@ import pytest
 from s3mount.cache import admin, boot, stamp
 from s3mount.cache.cache import Limits
 from s3mount.cache.fill import Damaged
-from s3mount.cache.shared import Backlog
 from s3mount.cache.trailer import CELL
 from s3mount.cache.verify import verify
 from tests.unit.cache.builders import ROOMY, body_of, disk_bytes, fill, make_oid, now, put
@@ -229,7 +228,7 @@ def test_a_reader_does_not_write_the_stamp(make_cache, monkeypatch):
     fill_in_parts(held)
     held.close()
     reboot(monkeypatch)
-    object.__setattr__(cache._shared, "backlog", Backlog(jobs.append, limit=0))
+    cache = make_cache(run=jobs.append)
     held = cache.open_object(LARGE)
     assert held.read(0, SIZE) is not None
     assert held.backing() is None

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from s3mount.cli import daemon
-from s3mount.cli.daemon import ChildFailed, Parent, Word, start_command
+from s3mount.cli.daemon import Parent, Word, start_command
+from s3mount.cli.exits import ChildFailed
 from s3mount.cli.notify import notify
 from s3mount.errors import ConfigError, MountError
 

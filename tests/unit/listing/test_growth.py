@@ -1,7 +1,6 @@
 """Long directories that a reader goes through: several LISTs at once give what one after the other gives."""
 
 import time
-from dataclasses import replace
 
 import hypothesis.strategies as st
 import pytest
@@ -32,7 +31,7 @@ class ShortPages(FaultyStore):
     most = 0
 
     def submit(self, request, receiver):
-        super().submit(replace(request, max_keys=min(request.max_keys, self.size)), receiver)
+        super().submit(request._replace(max_keys=min(request.max_keys, self.size)), receiver)
         self.most = max(self.most, len(self.held))
 
 

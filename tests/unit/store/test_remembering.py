@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 
 from s3mount.store.interface import Get, ListPage
+from s3mount.store.listing_files import file_name, listings_directory
 from s3mount.store.memory import MemoryStore
 from s3mount.store.remembering import RememberingStore, record_listing
-from s3mount.store.stored_listings import DAY, file_name, listings_directory
+from s3mount.store.stored_listings import DAY
 from tests.unit.store.builders import Told, fetch, page_of, whole
 
 KEYS = ["a", "d/a", "d/b/1", "d/b/2", "d/c", "e"]

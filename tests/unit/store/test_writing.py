@@ -36,16 +36,16 @@ from s3mount.store.bodies import (
 from s3mount.store.directory import DirectoryStore
 from s3mount.store.directory_draft import ATTRIBUTE
 from s3mount.store.interface import ListPage
+from s3mount.store.listing_files import file_name, forget_covering
 from s3mount.store.manifest import Manifest
 from s3mount.store.manifest_writer import ManifestWriter
 from s3mount.store.manners import Manners
 from s3mount.store.memory import MemoryStore
 from s3mount.store.signing import EMPTY_PAYLOAD, UNSIGNED_PAYLOAD, AccessKey, Signer
 from s3mount.store.snapshot import SnapshotStore
-from s3mount.store.stored_listings import file_name, forget_covering
 from s3mount.store.user_metadata import decode_value, encode_value
 from s3mount.store.write_exchange import WriteExchange
-from s3mount.store.write_reply import answer_of, holds_error, time_ns
+from s3mount.store.write_reply import answer_of, holds_error
 from s3mount.store.write_spelling import complete_xml, described, spell
 from s3mount.store.writing import (
     MIB,
@@ -360,11 +360,6 @@ def test_a_reply_that_leaves_something_out(request_, headers):
 def test_a_body_that_leaves_something_out(body):
     with pytest.raises(UnexpectedReply, match="UploadId"):
         answer_of(CreateUpload("k"), {}, body, "")
-
-
-@pytest.mark.parametrize("text", ["", "yesterday", "Tue, 99 Nov 2023 22:13:20 GMT"])
-def test_a_time_that_is_none(text):
-    assert time_ns(text) == 0
 
 
 # ---- a directory and a store in memory

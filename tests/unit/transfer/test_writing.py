@@ -2,7 +2,6 @@
 
 import hashlib
 from concurrent.futures import Future
-from dataclasses import replace
 
 import pytest
 
@@ -202,7 +201,7 @@ class Vanished:
 def test_a_body_that_cannot_be_read_again_is_told(engine, store):
     store.fail(Unreachable("cut"))
     store.inner.put("k", b"body")
-    request = replace(PUT, body=Vanished())
+    request = PUT._replace(body=Vanished())
     with pytest.raises(SourceChanged):
         answer(engine, request)
 
