@@ -1,6 +1,6 @@
-"""One object on its way into the cache: in one GET, or in several of which some are under way at once.
+"""One object on its way into the cache: in one go, in one GET, or in several of which some are under way at once.
 
-Both tell their end once, as a `Trip`; what to do about an error is not decided here. Concurrency rule: begun on the
+All tell their end once, as a `Trip`; what to do about an error is not decided here. Concurrency rule: begun on the
 engine's thread; so is their end told.
 """
 
@@ -9,14 +9,16 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from isal import isal_zlib
+
 from s3mount.cache.layout import ByteRange
-from s3mount.errors import S3MountError
+from s3mount.errors import S3MountError, StoreError
 from s3mount.store.interface import Get, Head, ObjectMeta
 from s3mount.transfer.engine import Engine
 from s3mount.transfer.flight import Flight, Sink, Urgency
 
 if TYPE_CHECKING:
-    from s3mount.cache.cache import CachedObject, Fill
+    from s3mount.cache.cache import CachedObject, Fill, Vacancy
 
 
 class Trip(NamedTuple):
@@ -38,6 +40,87 @@ class Trip(NamedTuple):
 Over = Callable[[ObjectMeta, Trip], None]
 
 
+class AtOnce:
+    """A small object of which nothing is here: nothing is made for it but its request and its file.
+
+    What cannot be kept in one go is kept as all others are, and so is what does not come in one go.
+
+    Args:
+        engine: sends its request.
+        meta: which object.
+        vacancy: where it goes.
+        opened: opens the object, for the other way.
+        over: told of the end, on the engine's thread.
+    """
+
+    __slots__ = (
+        "_began",
+        "_engine",
+        "_meta",
+        "_opened",
+        "_over",
+        "_sink",
+        "_vacancy",
+        "etag",
+        "key",
+        "size",
+    )
+
+    def __init__(
+        self,
+        engine: Engine,
+        meta: ObjectMeta,
+        vacancy: "Vacancy",
+        opened: Callable[[], "CachedObject"],
+        over: Over,
+    ) -> None:
+        self._began = time.monotonic()
+        self._engine = engine
+        self.key, self.size, self.etag = meta[:3]
+        self._meta = meta
+        self._vacancy = vacancy
+        self._opened = opened
+        self._over = over
+        self._sink: OneGet | None = None
+        engine.get_small(self)
+
+    def arrived(self, head: Head, body: bytes) -> None:
+        """All of it is here; see `Parcel.arrived`."""
+        is_sound = head.crc32 is None or isal_zlib.crc32(body) == head.crc32
+        if is_sound and self._vacancy.take(body):
+            seconds = time.monotonic() - self._began
+            self._over(self._meta, Trip(None, len(body), seconds, head.version_id))
+            return
+        self.head(head)
+        self.write(body)
+        self.finish()
+
+    def head(self, head: Head) -> None:
+        """The version is confirmed; see `Sink.head`."""
+        gap = ByteRange(0, self.size)
+        self._sink = OneGet(
+            self._engine, self._meta, self._opened(), gap, self._over, began=self._began
+        )
+        self._sink.head(head)
+
+    def write(self, chunk: bytes) -> None:
+        """The next bytes; see `Sink.write`."""
+        assert self._sink is not None
+        self._sink.write(chunk)
+
+    def finish(self) -> None:
+        """All bytes came; see `Sink.finish`."""
+        assert self._sink is not None
+        self._sink.finish()
+
+    def fail(self, error: StoreError) -> None:
+        """There will be no more bytes; see `Sink.fail`."""
+        if self._sink is not None:
+            self._sink.fail(error)
+        else:
+            self._over(self._meta, Trip(error, 0, time.monotonic() - self._began, ""))
+
+
 class OneGet:
     """An object that comes in one GET; it is the sink of that GET.
 
@@ -47,6 +130,7 @@ class OneGet:
         held: where the bytes go; closed at the end.
         gap: which bytes.
         over: told of the end, on the engine's thread.
+        began: when the GET was asked for, where it was before.
     """
 
     __slots__ = (
@@ -57,20 +141,23 @@ class OneGet:
         "_meta",
         "_over",
         "_version_id",
-        "etag",
         "fail",
         "finish",
-        "key",
-        "size",
         "write",
     )
 
     def __init__(
-        self, engine: Engine, meta: ObjectMeta, held: "CachedObject", gap: ByteRange, over: Over
+        self,
+        engine: Engine,
+        meta: ObjectMeta,
+        held: "CachedObject",
+        gap: ByteRange,
+        over: Over,
+        *,
+        began: float | None = None,
     ) -> None:
-        self._began = time.monotonic()
+        self._began = time.monotonic() if began is None else began
         self._engine = engine
-        self.key, self.size, self.etag = meta[:3]
         self._meta = meta
         self._held = held
         self._over = over
@@ -79,16 +166,15 @@ class OneGet:
         self.write = fill.write
         self.finish = fill.finish
         self.fail = fill.fail
-        if gap == (0, meta.size) and meta.etag:
-            engine.get_small(self)
-        else:
-            engine.get(_get(meta, gap), self, Urgency.WARM)
 
-    def arrived(self, head: Head, body: bytes) -> None:
-        """All of it is here; see `Parcel.arrived`."""
-        self.head(head)
-        self.write(body)
-        self.finish()
+    @classmethod
+    def sent(
+        cls, engine: Engine, meta: ObjectMeta, held: "CachedObject", gap: ByteRange, over: Over
+    ) -> "OneGet":
+        """One whose GET is asked for."""
+        one = cls(engine, meta, held, gap, over)
+        engine.get(_get(meta, gap), one, Urgency.WARM)
+        return one
 
     def head(self, head: Head) -> None:
         """The version is confirmed; see `Sink.head`."""

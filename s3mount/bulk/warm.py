@@ -13,7 +13,7 @@ from functools import partial
 from typing import NamedTuple
 
 from s3mount.bulk import refusals
-from s3mount.bulk.arriving import Budget, ManyGets, OneGet, Over, Trip, split
+from s3mount.bulk.arriving import AtOnce, Budget, ManyGets, OneGet, Over, Trip, split
 from s3mount.bulk.crew import Crew
 from s3mount.bulk.dealing import Dealt
 from s3mount.bulk.dividing import is_worth_it
@@ -224,10 +224,24 @@ class WarmTask:
         oid = ObjectId(self._store, meta.key, meta.etag, meta.size)
         if self._checks is not None:
             self._check(self._checks, oid, meta, done)
-        elif not meta.size or (self._is_likely and self._cache.is_whole(oid)):
-            done(Outcome(meta, Ending.PRESENT))
-        else:
-            self._fetch(self._cache.open_object(oid), meta, partial(self._over, done, 1), done)
+        elif not self._comes_at_once(oid, meta, done):
+            if not meta.size or (self._is_likely and self._cache.is_whole(oid)):
+                done(Outcome(meta, Ending.PRESENT))
+            else:
+                self._fetch(self._cache.open_object(oid), meta, partial(self._over, done, 1), done)
+        return True
+
+    def _comes_at_once(self, oid: ObjectId, meta: ObjectMeta, done: Done) -> bool:
+        """Ask for a small object of which nothing is here; False for all others."""
+        head, part, dry_run = self._wishes
+        is_whole = head is None or head >= meta.size
+        if dry_run or not (meta.etag and is_whole and meta.size <= part):
+            return False
+        vacancy = self._cache.vacancy(oid)
+        if vacancy is None or self._refused(meta) is not None:
+            return False
+        opened = partial(self._cache.open_object, oid)
+        AtOnce(self._engine, meta, vacancy, opened, partial(self._over, done, 1))
         return True
 
     def try_again(self) -> None:
@@ -259,7 +273,7 @@ class WarmTask:
             held.close()
             done(self._unfetched(meta, sum(gap.stop - gap.start for gap in gaps), refused))
         elif len(gaps) == 1 and gaps[0].stop - gaps[0].start <= part:
-            OneGet(self._engine, meta, held, gaps[0], over)
+            OneGet.sent(self._engine, meta, held, gaps[0], over)
         else:
             ManyGets(self._engine, meta, held, split(gaps, part), self._budget, over)
 

@@ -6,13 +6,14 @@ limits; it does not know where bytes come from or why they are wanted. Concurren
 one thread only; no thread is started here.
 """
 
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from s3mount.cache import pin_rows, pins
+from s3mount.cache import pin_rows, pins, vacancy
 from s3mount.cache.cached_object import CachedObject
 from s3mount.cache.demand import Demand
 from s3mount.cache.fill import Fill
@@ -25,6 +26,7 @@ from s3mount.cache.pin_rows import PinInfo
 from s3mount.cache.shared import Backlog, Deferred, Job, Shared, Tally
 from s3mount.cache.space import Space
 from s3mount.cache.trailer import cost_on_disk
+from s3mount.cache.vacancy import Vacancy
 from s3mount.cache.waiting import Waiter
 from s3mount.cache.whole import is_whole
 from s3mount.errors import CacheError
@@ -39,6 +41,7 @@ __all__ = [
     "ObjectId",
     "PinInfo",
     "Usage",
+    "Vacancy",
     "Waiter",
     "cost_on_disk",
 ]
@@ -178,6 +181,19 @@ class Cache:
         if found:
             self._shared.space.touch(digest, oid)
         return found
+
+    def vacancy(self, oid: ObjectId) -> Vacancy | None:
+        """Where an object version would be that comes all at once; None where it is too large, or something is there.
+
+        About 15 us, and nothing is held.
+        """
+        if not 0 < oid.size <= vacancy.MOST:
+            return None
+        digest = oid.digest()
+        layout = self._shared.layout
+        if os.path.lexists(layout.object(digest)):
+            return None
+        return Vacancy(layout, self._shared.space, oid, digest)
 
     def room(self) -> int:
         """Bytes on disk that a new selection could take and keep, when all goes that is not pinned.

@@ -1,9 +1,10 @@
 """The head of a reply to a GET of a whole small object, read with as few looks as are enough where nothing is special.
 
-A server's replies are alike. So the shape of one that was read by the rules for all of them (`exchange.check_get`, and
-those of `stream.Stream`) is kept as a pattern: the same fields in the same order, spelled alike, those that have a say
-with the same value. Whatever fits it means the same but for its ETag, its length and its version, and those are
-compared. What fits not is read by the rules, and what they would not take as the whole object is left to others.
+A server's replies are alike. So the fields of one that was read by the rules for all of them (`exchange.check_get`, and
+those of `stream.Stream`) are kept as a pattern: no others, in any order, spelled alike, those that have a say with the
+same value. Whatever fits it means the same but for its ETag, its length and its version, and those are compared. What
+fits not is read by the rules, and what they would not take as the whole object is left to others. (The order is free
+because that of some servers written in Go changes from reply to reply; it costs a third of a microsecond.)
 """
 
 import re
@@ -21,13 +22,13 @@ _OK = 200
 _MOST = 64 * 1024
 """Bytes of a head that is waited for."""
 _LESSONS = 8
-"""Shapes that are learned from one server, one after the other: one whose replies change all the time has none."""
+"""Times that more fields are learned from one server: one that has new ones all the time is read by the rules."""
 _WORDS = {
-    b"etag": rb'"([^"]*)"',
+    b"etag": rb'"([^"\r]*)"',
     b"content-length": rb"([0-9]+)",
     b"x-amz-version-id": rb"([!-~]+)",
 }
-"""How values that are read each time are spelled in a shape."""
+"""How values that are read each time are spelled."""
 _TELLING = re.compile(rb"connection|transfer-encoding|content-(range|encoding)")
 """Fields that have a say with their value."""
 _NEVER = re.compile(rb"x-amz-checksum-.*|[^a-z0-9-].*|http/.*")
@@ -38,11 +39,15 @@ class NotPlain(Exception):
     """Another way must be found to take this reply; nothing has been told."""
 
 
+_Fields = dict[bytes, bytes]
+"""The pattern of the line of each field, by its name in lower case; that of the first line by no name."""
+
+
 class _Shape(NamedTuple):
     """How a server's replies look.
 
     Attributes:
-        pattern: of a whole head.
+        pattern: of a whole head; its groups hold nothing where the field is missing.
         etag: the group of its ETag.
         length: the group of the body's length.
         version: the group of the version, 0 where none is told.
@@ -83,6 +88,7 @@ class ReplyReader:
 
     def __init__(self) -> None:
         self._shape: _Shape | None = None
+        self._fields: _Fields = {}
         self._lessons = 0
 
     def read(self, early: bytes, data: bytes, parcel: Parcel) -> tuple[Head, bytes] | None:
@@ -117,13 +123,12 @@ class ReplyReader:
         if self._shape is not None:
             pattern, etag_at, length_at, version_at = self._shape
             found = pattern.match(data)
-            if found is not None:
-                told, length = found.group(etag_at, length_at)
+            if found is not None and found[etag_at] and found[length_at]:
                 etag = parcel.etag
-                if told != etag.encode("latin-1") or int(length) != parcel.size:
+                if found[etag_at] != etag.encode("latin-1") or int(found[length_at]) != parcel.size:
                     raise NotPlain
                 start = found.end()
-                version = found.group(version_at).decode("ascii") if version_at else ""
+                version = (found[version_at] or b"").decode("ascii") if version_at else ""
                 return Head(etag, parcel.size, version, None, _Unread(data[: start - 2])), start
         end = data.find(_END)
         if end < 0:
@@ -134,8 +139,15 @@ class ReplyReader:
         head = _judged(raw, parcel)
         if self._lessons < _LESSONS:
             self._lessons += 1
-            self._shape = _shape_of(raw)
+            self._learn(raw)
         return head, end + len(_END)
+
+    def _learn(self, raw: bytes) -> None:
+        """Know the fields of a head that was good, beside those that are known."""
+        fields = _fields_of(raw)
+        if fields is not None:
+            self._fields |= fields
+            self._shape = _shape_of(self._fields)
 
 
 def _judged(raw: bytes, parcel: Parcel) -> Head:
@@ -164,11 +176,10 @@ def _judged(raw: bytes, parcel: Parcel) -> Head:
     return head
 
 
-def _shape_of(raw: bytes) -> _Shape | None:
-    """The shape of a head that was good; None where there is something in it that is to be read each time."""
+def _fields_of(raw: bytes) -> _Fields | None:
+    """The fields of a head that was good; None where there is something in it that is to be read each time."""
     first, *lines = raw.split(b"\r\n")[:-1]
-    parts = [re.escape(first)]
-    compared: list[bytes] = []
+    fields = {b"": re.escape(first)}
     for line in lines:
         name, colon, value = line.partition(b":")
         low = name.lower()
@@ -177,18 +188,23 @@ def _shape_of(raw: bytes) -> _Shape | None:
         spelled = value.strip()
         word = _WORDS.get(low)
         if word is not None:
-            if low in compared or not re.fullmatch(word, spelled):
+            if low in fields or not re.fullmatch(word, spelled):
                 return None
-            compared.append(low)
             gap = value[: value.find(spelled)]
-            parts.append(re.escape(name + colon + gap) + word)
+            fields[low] = re.escape(name + colon + gap) + word
         elif _TELLING.fullmatch(low):
-            parts.append(re.escape(line))
+            fields[low] = re.escape(line)
         else:
-            parts.append(re.escape(name + colon) + rb"[^\r]*")
-    groups = {low: number for number, low in enumerate(compared, 1)}
+            fields[low] = re.escape(name + colon) + rb"[^\r]*"
+    return fields
+
+
+def _shape_of(fields: _Fields) -> _Shape | None:
+    """The shape of replies with no other fields; None where these do not tell of an ETag and a length."""
+    groups = {low: number for number, low in enumerate((low for low in fields if low in _WORDS), 1)}
     if b"etag" not in groups or b"content-length" not in groups:
         return None
-    pattern = re.compile(b"\r\n".join(parts) + re.escape(_END))
+    lines = b"|".join(pattern for low, pattern in fields.items() if low)
+    pattern = re.compile(fields[b""] + rb"(?:\r\n(?:" + lines + rb"))+" + re.escape(_END))
     version = groups.get(b"x-amz-version-id", 0)
     return _Shape(pattern, groups[b"etag"], groups[b"content-length"], version)

@@ -32,7 +32,7 @@ HEAD_PIECE = 16 * 1024
 """Bytes of which the head of a reply is a part; what follows it is copied once."""
 HEAD_MOST = 256 * 1024
 """Bytes of a head that no server sends."""
-GATHER = 256 * 1024
+GATHER = 512 * 1024
 """Bytes of a body for a pipe that the kernel gathers before it tells of them: fewer turns, each of more pages."""
 _END = b"\r\n\r\n"
 _FIRST_FINAL = 200

@@ -21,6 +21,7 @@ from tests.unit.cache.builders import ROOMY, body_of, disk_bytes, fill, make_oid
 
 SMALL = make_oid("small", 5000)
 LARGE = make_oid("large", 3 * CELL)
+AT_ONCE = make_oid("at once", 4000)
 OF_OS = (
     "open",
     "access",
@@ -34,7 +35,7 @@ OF_OS = (
     "lseek",
 )
 STEPS = (
-    *((os, name) for name in (*OF_OS, "pwritev", "pwrite")),
+    *((os, name) for name in (*OF_OS, "pwritev", "pwrite", "writev")),
     (fcntl, "fcntl"),
     (data_file, "punch"),
 )
@@ -91,6 +92,8 @@ def fill_both(root):
     fill(large, 0, CELL)
     fill(large, 2 * CELL, LARGE.size)
     assert large.backing() is not None
+    place = cache.vacancy(AT_ONCE)
+    assert place is None or place.take(body_of(AT_ONCE))
     cache.maintain(now())
 
 
@@ -111,7 +114,7 @@ def test_crash_at_every_step_leaves_a_right_cache(tmp_path, monkeypatch, nameles
 
         ended = wait_for(in_child(work)) != 77
         cache = Cache(root, ROOMY, counters=Counters())
-        for oid in (SMALL, LARGE):
+        for oid in (SMALL, LARGE, AT_ONCE):
             held = cache.open_object(oid)
             for start in range(0, oid.size, CELL):
                 stop = min(oid.size, start + CELL)
@@ -120,13 +123,13 @@ def test_crash_at_every_step_leaves_a_right_cache(tmp_path, monkeypatch, nameles
                 if found is None:
                     fill(held, start, stop)
             assert bytes(held.read(0, oid.size)) == body_of(oid)
-            assert (held.backing() is None) == (oid == SMALL)
+            assert (held.backing() is None) == (oid != LARGE)
             held.close()
         for later in range(0, 200, 40):
             cache.maintain(now() + later)
         cache.maintain(now() + 300)  # an idle grant goes back
         usage = cache.usage()
-        assert (usage.objects, usage.reserved) == (2, 0)
+        assert (usage.objects, usage.reserved) == (3, 0)
         assert usage.used >= disk_bytes(root)
         assert os.listdir(root / "v2/tmp") == []
         cache.close()
