@@ -191,7 +191,7 @@ class Cache:
             return None
         digest = oid.digest()
         layout = self._shared.layout
-        if os.path.lexists(layout.object(digest)):
+        if os.access(layout.object(digest), os.F_OK):
             return None
         return Vacancy(layout, self._shared.space, oid, digest)
 

@@ -61,11 +61,13 @@ class ObjectId(NamedTuple):
 
     def digest(self) -> str:
         """The name of this version on disk: 40 hexadecimal digits."""
-        parts = [
-            part.encode("utf-8", "surrogateescape") for part in (self.store, self.key, self.etag)
-        ]
-        lengths = b"%d.%d.%d.%d." % (*map(len, parts), self.size)
-        named = lengths + b"".join(parts)
+        store, key, etag, size = self
+        if store.isascii() and key.isascii() and etag.isascii():
+            text = f"{len(store)}.{len(key)}.{len(etag)}.{size}.{store}{key}{etag}"
+            named = text.encode("ascii")
+        else:
+            parts = [part.encode("utf-8", "surrogateescape") for part in (store, key, etag)]
+            named = b"%d.%d.%d.%d." % (*map(len, parts), size) + b"".join(parts)
         return hashlib.blake2b(named, digest_size=DIGEST_LENGTH // 2).hexdigest()
 
 

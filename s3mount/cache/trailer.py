@@ -14,6 +14,7 @@ import json
 import os
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from isal import isal_zlib
@@ -54,10 +55,18 @@ def cells_of(length: int) -> int:
     return (length + CELL - 1) >> CELL_SHIFT
 
 
+@lru_cache(maxsize=16)
+def _store_quoted(store: str) -> str:
+    """That of all objects of a store is the same."""
+    return _quoted(store)
+
+
 def identity_prefix(oid: ObjectId) -> bytes:
     """The part of the identity that all extents of one object share."""
-    store, key, etag = map(_quoted, oid[:3])
-    return f'{{"object":[{store},{key},{etag},{oid.size}]'.encode("ascii")
+    store, key, etag, size = oid
+    return f'{{"object":[{_store_quoted(store)},{_quoted(key)},{_quoted(etag)},{size}]'.encode(
+        "ascii"
+    )
 
 
 def identity(prefix: bytes, start: int, stop: int) -> bytes:
@@ -115,8 +124,9 @@ def _trailer_cost(length: int) -> int:
 
 def encode(sums: Sequence[int], name: bytes, length: int) -> bytes:
     """The trailer of an extent of ``length`` bytes."""
-    body = struct.pack(f"<{len(sums)}I", *sums) + name
-    body += _FOOTER.pack(MAGIC, length, len(sums), len(name))
+    # Most objects have one; a format that is written each time costs as much as the rest.
+    cells = _CHECK.pack(*sums) if len(sums) == 1 else struct.pack(f"<{len(sums)}I", *sums)
+    body = cells + name + _FOOTER.pack(MAGIC, length, len(sums), len(name))
     return body + _CHECK.pack(isal_zlib.crc32(body))
 
 
