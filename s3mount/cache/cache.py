@@ -182,6 +182,10 @@ class Cache:
             self._shared.space.touch(digest, oid)
         return found
 
+    def is_there(self, oid: ObjectId) -> bool:
+        """The same for who does not use it."""
+        return is_whole(self._shared.layout, oid, oid.digest())
+
     def vacancy(self, oid: ObjectId) -> Vacancy | None:
         """Where an object version would be that comes all at once; None where it is too large, or something is there.
 

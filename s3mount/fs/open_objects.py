@@ -120,6 +120,12 @@ class OpenObjects:
         """A version that is open."""
         return self._objects.get((meta.key, meta.etag))
 
+    def is_at_rest(self, meta: ObjectMeta) -> bool:
+        """Whether a version is open to nobody and all of it is in the cache; a tenth of what opening it costs."""
+        if (meta.key, meta.etag) in self._objects:
+            return False
+        return self._cache.is_there(ObjectId(self._store, meta.key, meta.etag, meta.size))
+
     def handle_count(self) -> int:
         """How many handles there are."""
         return sum(opened.handles for opened in self._objects.values())

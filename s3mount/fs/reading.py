@@ -112,8 +112,14 @@ class Reader:
         self._depths.closed(handle.stream)
         self._objects.give_back(handle.object)
 
+    def is_at_rest(self, meta: ObjectMeta) -> bool:
+        """Whether an object is open to nobody and all of it is in the cache."""
+        return self._objects.is_at_rest(meta)
+
     def warm(self, meta: ObjectMeta, on_outdated: Callable[[], None]) -> bool:
         """Fetch a small object that will probably be opened; whether a request was needed."""
+        if self.is_at_rest(meta):
+            return False
         opened = self._objects.take(meta, on_outdated)
         begun = self._fetch(opened, Span(0, meta.size), Urgency.SOON)
         self._objects.give_back(opened)

@@ -14,8 +14,6 @@ DEPTH_MAX = 64
 BATCH = 4
 """Neighbours are named by at least this part of the depth (one in so many): a dozen requests that are sent together
 cost a third of what they cost one by one."""
-REST_MAX = 15
-"""Steps without a look ahead at the most: a walk over what is there already costs next to nothing."""
 PRIMED = 3
 """Steps that a walk of the parent directory is worth: a tree that is walked is walked to its leaves."""
 
@@ -29,15 +27,12 @@ class Walk:
         direction: 1 forwards, -1 backwards, 0 not known.
         steps: how many steps in that direction have been taken.
         asked_to: the first entry, in that direction, that has not been named yet.
-        rest: steps to take before the next look ahead, because the last one found everything there.
     """
 
     last: int | None = None
     direction: int = 0
     steps: int = 0
     asked_to: int = 0
-    rest: int = 0
-    _last_rest: int = 0
 
     @classmethod
     def within_a_walk(cls) -> "Walk":
@@ -76,19 +71,7 @@ class Walk:
             self.direction = direction
             self.asked_to = index + direction
         self.steps += 1
-        if self.rest > 0:
-            self.rest -= 1
-            return range(0)
         return self._ahead(index, length)
-
-    def found_ready(self, index: int) -> None:
-        """The entry at ``index`` was ready before: look ahead again after a rest, twice as long as the last."""
-        self.rest = self._last_rest = min(REST_MAX, 2 * self._last_rest + 1)
-        self.stop_at(index + self.direction)
-
-    def found_work(self) -> None:
-        """An entry was not ready: look ahead at every step."""
-        self._last_rest = 0
 
     def stop_at(self, index: int) -> None:
         """Only what lies before ``index`` was got ready: name it and what follows again the next time."""

@@ -75,6 +75,40 @@ async def test_a_tree_of_several_levels_is_read_ahead_as_well(root):
         assert ordered(ground) > 4 * 8 * FILES - 20
 
 
+async def test_long_directories_of_a_tree_are_read_ahead_to_their_ends(root):
+    """What was got ready of one while the one before was read is no reason to look no further."""
+    with grounds(root, neighbours=64 * MIB) as ground:
+        for number in range(4):
+            for file in range(200):
+                ground.put(f"d{number}/f{file:03}", b"body")
+        await ground.ls(keep=True)
+        for number in range(4):
+            await read_directory(ground, f"d{number}")
+        assert ground.gets() == 800
+        assert ordered(ground) >= 800 - 4
+
+
+@pytest.mark.parametrize("there", [range(64), range(0, 200, 2), range(100, 140)])
+async def test_what_is_there_already_does_not_hide_what_is_not(root, there):
+    """A directory of which a part was read before, in another mount."""
+    names = [f"f{file:03}" for file in range(200)]
+    with grounds(root, neighbours=64 * MIB) as ground:
+        store = ground.store
+        for name in names:
+            ground.put(f"d/{name}", b"body")
+        await ground.ls(keep=True)
+        for file in there:
+            await ground.cat(f"d/{names[file]}")
+        known = ground.gets()
+    with grounds(root, store=store, neighbours=64 * MIB) as ground:
+        await ground.ls(keep=True)
+        before = ground.gets()
+        await read_directory(ground, "d")
+        fetched = ground.gets() - before
+        assert fetched == 200 - known
+        assert ordered(ground) >= fetched - 3
+
+
 async def test_who_stops_has_cost_no_more_than_the_depth_of_a_walk(root):
     with grounds(root, neighbours=64 * MIB) as ground:
         plant(ground, "", 200)

@@ -3,7 +3,7 @@
 import hypothesis.strategies as st
 from hypothesis import given
 
-from s3mount.readahead.siblings import BATCH, DEPTH_MAX, REST_MAX, SKIP, Walk
+from s3mount.readahead.siblings import BATCH, DEPTH_MAX, SKIP, Walk
 
 LENGTH = 1000
 
@@ -54,29 +54,6 @@ def test_turning_round_ends_a_walk():
 
 def test_a_directory_within_a_walk_is_walked_from_its_first_entry():
     assert list(Walk.within_a_walk().visit(0, LENGTH))[:3] == [1, 2, 3]
-
-
-def test_a_walk_over_what_is_there_rests():
-    walk = Walk()
-    walk.visit(0, LENGTH)
-    looks = 0
-    for index in range(1, 200):
-        ahead = walk.visit(index, LENGTH)
-        if ahead:
-            looks += 1
-            walk.found_ready(ahead[0])
-    assert looks <= 4 + 200 // REST_MAX
-
-
-def test_work_ends_the_rests():
-    walk = Walk()
-    walk.visit(0, LENGTH)
-    walk.found_ready(walk.visit(1, LENGTH)[0])
-    while not (ahead := walk.visit(walk.last + 1, LENGTH)):
-        pass
-    walk.found_work()
-    walk.found_ready(ahead[-1])
-    assert walk.rest == 1
 
 
 @given(st.lists(st.integers(-SKIP - 2, SKIP + 2), max_size=60), st.integers(1, 300))
