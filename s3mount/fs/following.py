@@ -48,6 +48,19 @@ def files_behind(catalog: Catalog, prefix: str, root: str) -> Iterator[Following
         return
 
 
+def files_in(catalog: Catalog, prefix: str) -> Iterator[Following]:
+    """The files in a directory and below it, in order; they end where one comes that is not known.
+
+    Args:
+        catalog: what is known.
+        prefix: of the directory.
+    """
+    try:
+        yield from _files(catalog, _known(catalog, prefix), 0)
+    except Unknown:
+        return
+
+
 def _files(catalog: Catalog, directory: Directory, start: int) -> Iterator[Following]:
     for index in range(start, directory.settled()):
         entry = directory.at(index)

@@ -7,7 +7,7 @@ SOON; it never waits and never makes anybody wait. It runs on the event loop's t
 from itertools import islice
 
 from s3mount.fs.flat_walks import FlatWalks
-from s3mount.fs.following import files_behind
+from s3mount.fs.following import files_behind, files_in
 from s3mount.fs.inodes import Inode
 from s3mount.fs.reading import Reader
 from s3mount.listing.catalog import Catalog
@@ -106,11 +106,17 @@ class Walker:
 
     def _read_on(self, parent: Inode, directory: Directory, walk: Walk, neighbours: range) -> None:
         """Get the next files of a walk ready."""
-        if self._are_at_rest(directory, neighbours):
+        descends = parent.is_read_on and walk.direction > 0
+        if self._are_at_rest(directory, neighbours, descends=descends):
             return
         ordered = 0
         for neighbour in neighbours:
             shown = directory.at(neighbour)
+            if shown is not None and shown.is_directory and descends:
+                count = walk.depth - (neighbour - (walk.last or 0))
+                if not self._read_below(shown.key, count):
+                    walk.stop_at(neighbour + 1)
+                    return
             if shown is None or not _is_small_file(shown):
                 continue
             if ordered + shown.size > self._limit:
@@ -119,13 +125,27 @@ class Walker:
             if self._warm_file(parent.entry.key, shown):
                 ordered += shown.size
 
-    def _are_at_rest(self, directory: Directory, neighbours: range) -> bool:
+    def _read_below(self, prefix: str, count: int) -> bool:
+        """Get the first files of a directory ready that lies on the way; False when what follows it can wait."""
+        ordered = 0
+        for place, entry in islice(files_in(self._catalog, prefix), max(0, count)):
+            count -= 1
+            if _is_small_file(entry):
+                ordered += entry.size
+                if ordered > self._limit:
+                    return False
+                self._warm_file(place, entry)
+        return count > 0
+
+    def _are_at_rest(self, directory: Directory, neighbours: range, *, descends: bool) -> bool:
         """Whether some files of a stretch are in the cache, so that all of them are taken to be."""
         if not neighbours:
             return True
         last = len(neighbours) - 1
         samples = {neighbours[last * part // (SAMPLES - 1)] for part in range(SAMPLES)}
         entries = [entry for entry in map(directory.at, samples) if entry is not None]
+        if descends and any(each.is_directory for each in entries):
+            return False
         return all(self._reader.is_at_rest(each.meta) for each in entries if _is_small_file(each))
 
     def _look_around(self, parent: Inode, directory: Directory, nearby: Nearby, index: int) -> None:

@@ -6,6 +6,8 @@ from tests.unit.fs.builders import grounds
 
 MIB = 1 << 20
 FILES = 3
+WAITED = 10
+"""Files of a hundred and twenty that nobody has got ready: the first of each listing that comes."""
 
 pytestmark = pytest.mark.trio
 
@@ -86,6 +88,37 @@ async def test_long_directories_of_a_tree_are_read_ahead_to_their_ends(root):
             await read_directory(ground, f"d{number}")
         assert ground.gets() == 800
         assert ordered(ground) >= 800 - 4
+
+
+async def read_tree(ground, path=""):
+    """List a directory, and read and go down in the order of its names, as cp -r does."""
+    listed = [(await ground.find(path)).inode] if path else []
+    for name in await ground.ls(*listed, keep=True):
+        below = f"{path}/{name.decode()}" if path else name.decode()
+        if below.endswith(".c"):
+            assert await ground.cat(below) == b"body"
+        else:
+            await read_tree(ground, below)
+
+
+async def test_directories_between_the_files_of_others_are_read_ahead(root):
+    """Two directories down and two files each time, so that few files follow another of their directory."""
+    keys = [
+        f"m{main}/{below}"
+        for main in range(6)
+        for sub in range(6)
+        for below in (f"d{sub}/a.c", f"d{sub}/e/b.c", f"d{sub}/f.c", f"d{sub}/g/h/i.c")
+    ]
+    with grounds(root, neighbours=64 * MIB) as ground:
+        for key in keys:
+            ground.put(key, b"body")
+        await ground.ls(keep=True)
+        await read_tree(ground, "m0")
+        before = ground.gets() - ordered(ground)
+        for main in range(1, 6):
+            await read_tree(ground, f"m{main}")
+        assert ground.gets() == len(keys)
+        assert len(keys) - ordered(ground) - before <= WAITED
 
 
 @pytest.mark.parametrize("there", [range(64), range(0, 200, 2), range(100, 140)])
