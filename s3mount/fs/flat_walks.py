@@ -31,6 +31,10 @@ class FlatWalks:
             return False
         return True
 
+    def ran_below(self, prefix: str) -> bool:
+        """Whether a listing is known that was begun for a walk below a directory."""
+        return any(flat.prefix.startswith(prefix) for flat in self._flat)
+
     def begin(self, prefix: str, child: str) -> bool:
         """List all that is below a directory, from one of its directories on; whether that was begun."""
         if any(old.prefix == prefix and old.is_given_up for old in self._flat):

@@ -183,21 +183,35 @@ class Walker:
         walk = parent.directory_walk
         neighbours = walk.visit(rank, directory.directory_count())
         if not self._flat.has(inode.entry.key):
-            if walk.steps >= FLAT_STEPS and walk.direction > 0:
+            if walk.direction > 0 and self._goes_on(walk, directory, rank):
                 self._begin_flat(parent, inode, directory, neighbours)
             self._warm(directory, neighbours)
         inode.is_walked = walk.is_on
         if walk.is_on and inode.directory_walk is None:
             inode.directory_walk = Walk.within_a_walk()
 
+    def _goes_on(self, walk: Walk, directory: Directory, rank: int) -> bool:
+        """Whether a walk over directories is worth a flat listing: one step is enough after a walk below the last."""
+        if walk.steps >= FLAT_STEPS:
+            return True
+        return walk.steps > 0 and self._flat.ran_below(directory.directory_key(rank - 1))
+
     def _begin_flat(
         self, parent: Inode, inode: Inode, directory: Directory, neighbours: range
     ) -> None:
         keys = map(directory.directory_key, neighbours)
-        if any(self._catalog.peek(key) is None for key in keys) and self._flat.begin(
-            parent.entry.key, inode.entry.key
-        ):
+        is_news = self._has_news_below(inode.entry.key)
+        if not is_news and all(self._catalog.peek(key) is not None for key in keys):
+            return
+        if self._flat.begin(parent.entry.key, inode.entry.key):
             self.counters.add("siblings.flat")
+
+    def _has_news_below(self, prefix: str) -> bool:
+        """Whether a directory that is known has directories that are not."""
+        known = self._catalog.peek(prefix)
+        if known is None or not known.directory_count():
+            return False
+        return self._catalog.peek(known.directory_key(0)) is None
 
     def _warm(self, directory: Directory, neighbours: range) -> None:
         for neighbour in neighbours:

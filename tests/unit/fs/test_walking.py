@@ -6,6 +6,8 @@ from tests.unit.fs.builders import grounds
 
 MIB = 1 << 20
 FILES = 3
+LISTS = 12
+"""Of seven directories with forty others below each; one by one they would be 280."""
 WAITED = 10
 """Files of a hundred and twenty that nobody has got ready: the first of each listing that comes."""
 
@@ -119,6 +121,22 @@ async def test_directories_between_the_files_of_others_are_read_ahead(root):
             await read_tree(ground, f"m{main}")
         assert ground.gets() == len(keys)
         assert len(keys) - ordered(ground) - before <= WAITED
+
+
+async def test_who_has_walked_below_one_directory_will_walk_below_the_next(root):
+    """A tree of a few broad directories takes a few flat listings, not some for each of them."""
+    with grounds(root, neighbours=64 * MIB) as ground:
+        for main in range(8):
+            for sub in range(10):
+                for leaf in range(3):
+                    ground.put(f"m{main}/d{sub}/e{leaf}/f.c", b"body")
+        await ground.ls(keep=True)
+        await read_tree(ground, "m0")
+        before = len(ground.store.lists())
+        for main in range(1, 8):
+            await read_tree(ground, f"m{main}")
+        assert ground.gets() == 240
+        assert len(ground.store.lists()) - before <= LISTS
 
 
 @pytest.mark.parametrize("there", [range(64), range(0, 200, 2), range(100, 140)])
