@@ -194,10 +194,10 @@ class Cache:
         if not 0 < oid.size <= vacancy.MOST:
             return None
         digest = oid.digest()
-        layout = self._shared.layout
-        if os.access(layout.object(digest), os.F_OK):
+        path = self._shared.layout.object(digest)
+        if os.access(path, os.F_OK):
             return None
-        return Vacancy(layout, self._shared.space, oid, digest)
+        return Vacancy(path, self._shared.space, oid, digest)
 
     def room(self) -> int:
         """Bytes on disk that a new selection could take and keep, when all goes that is not pinned.

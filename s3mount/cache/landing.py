@@ -5,7 +5,6 @@ rule: everything is called on the thread that writes.
 """
 
 import contextlib
-import os
 from typing import Protocol
 
 from s3mount.cache.directory import Taken
@@ -14,6 +13,7 @@ from s3mount.cache.layout import ByteRange
 from s3mount.cache.on_disk import OnDisk
 from s3mount.cache.open_file import OpenFile
 from s3mount.cache.shared import Shared
+from s3mount.cache.temporary import drop
 from s3mount.cache.trailer import (
     BLOCK,
     RunningSums,
@@ -107,7 +107,7 @@ class FileOfItsOwn:
 
     def give_up(self) -> None:
         """See `Landing.give_up`. Who has the file open reads on."""
-        _unlink(self._path)
+        drop(self._path)
         self._path = ""
         self._space.release(self._reserved)
         self._reserved = 0
@@ -153,10 +153,10 @@ class RangeOfData:
             write_at(fd, (encode(sums.cells(), name, stop - start),), 0)
             counted = self._on_disk.commit(self._directory, path, trailer, self._span, self._cost)
         except BaseException:
-            _unlink(path)
+            drop(path)
             raise
         if not counted:
-            _unlink(path)
+            drop(path)
         self._space.release(self._reserved - counted)
         return True
 
@@ -210,10 +210,3 @@ def _write(landing: RangeOfData, part: ByteRange, begin: int, source: Source) ->
 def _reserve(shared: Shared, amount: int) -> None:
     if not shared.space.reserve(amount):
         raise OSError("the cache is full")
-
-
-def _unlink(path: str) -> None:
-    if path:
-        # What stays in the temporary directory is removed when the session is over.
-        with contextlib.suppress(OSError):
-            os.unlink(path)

@@ -15,7 +15,7 @@ from s3mount.cache.extent import Extent
 from s3mount.cache.extent_map import ExtentMap
 from s3mount.cache.layout import ByteRange, make_directory
 from s3mount.cache.open_file import OpenFile
-from s3mount.cache.temporary import give_name
+from s3mount.cache.temporary import give_place
 from s3mount.cache.trailer import BLOCK, charge
 
 TRIES = 4
@@ -101,12 +101,7 @@ class Place:
             return None if self.directory is not None else ALREADY_THERE
         inode = os.fstat(file.fd).st_ino
         fcntl.flock(file.fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        try:
-            is_named = give_name(file.fd, temporary, self.path)
-        except FileNotFoundError:
-            make_directory(os.path.dirname(self.path))
-            is_named = give_name(file.fd, temporary, self.path)
-        if not is_named:
+        if not give_place(file.fd, temporary, self.path):
             return ALREADY_THERE if self._load() and self.directory is None else None
         self._take_file(file, inode)
         return 0

@@ -3,8 +3,10 @@
 A nameless file costs two changes of a directory less.
 """
 
+import contextlib
 import os
 
+from s3mount.cache.layout import make_directory
 from s3mount.store import nameless
 
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -42,6 +44,22 @@ def create(directory: str, name: str) -> tuple[int, str]:
         path = f"{directory}/{name}"
         return os.open(path, _NEW, _MODE), path
     return os.open(directory, os.O_RDWR | nameless.NAMELESS, _MODE), ""
+
+
+def drop(path: str) -> None:
+    """Take a temporary file away; an empty path is none. What stays is removed when the session is over."""
+    if path:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+
+
+def give_place(fd: int, temporary: str, path: str) -> bool:
+    """`give_name` for the file of a whole object, whose shard may not be there yet."""
+    try:
+        return give_name(fd, temporary, path)
+    except FileNotFoundError:
+        make_directory(os.path.dirname(path))
+        return give_name(fd, temporary, path)
 
 
 def give_name(fd: int, temporary: str, path: str, *, directory: int | None = None) -> bool:

@@ -4,14 +4,13 @@ What a `Fill` is for, readers of bytes that are on their way and ranges that are
 is the one that a fill of the whole object would make. Concurrency rule: any thread.
 """
 
-import contextlib
 import os
 
 from isal import isal_zlib
 
-from s3mount.cache.layout import Layout, ObjectId, make_directory
+from s3mount.cache.layout import ObjectId
 from s3mount.cache.space import Space
-from s3mount.cache.temporary import give_name
+from s3mount.cache.temporary import drop, give_place
 from s3mount.cache.trailer import CELL, charge, encode, identity, identity_prefix
 
 MOST = CELL
@@ -22,16 +21,16 @@ class Vacancy:
     """Where an object version would be, of which nothing was here a moment ago.
 
     Args:
-        layout: of the cache.
-        space: what may be taken of it.
+        path: of the object.
+        space: what may be taken of the cache.
         oid: the version, of 1 to `MOST` bytes.
         digest: of ``oid``.
     """
 
-    __slots__ = ("_digest", "_layout", "_oid", "_space")
+    __slots__ = ("_digest", "_oid", "_path", "_space")
 
-    def __init__(self, layout: Layout, space: Space, oid: ObjectId, digest: str) -> None:
-        self._layout = layout
+    def __init__(self, path: str, space: Space, oid: ObjectId, digest: str) -> None:
+        self._path = path
         self._space = space
         self._oid = oid
         self._digest = digest
@@ -64,18 +63,9 @@ class Vacancy:
         is_named = False
         try:
             if os.writev(fd, (body, trailer)) == len(body) + len(trailer):
-                is_named = self._give_name(fd, temporary)
+                is_named = give_place(fd, temporary, self._path)
         finally:
             os.close(fd)
-            if temporary and not is_named:
-                with contextlib.suppress(OSError):
-                    os.unlink(temporary)
+            if not is_named:
+                drop(temporary)
         return is_named
-
-    def _give_name(self, fd: int, temporary: str) -> bool:
-        path = self._layout.object(self._digest)
-        try:
-            return give_name(fd, temporary, path)
-        except FileNotFoundError:
-            make_directory(os.path.dirname(path))
-            return give_name(fd, temporary, path)

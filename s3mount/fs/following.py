@@ -36,29 +36,38 @@ def files_behind(catalog: Catalog, prefix: str, root: str) -> Iterator[Following
         root: of the mount; nothing is looked for above it.
     """
     try:
-        while prefix != root:
-            outer = above(prefix)
-            directory = _known(catalog, outer)
-            index = directory.index_of(prefix)
-            if index is None:
-                return
-            yield from _files(catalog, directory, index + 1)
-            prefix = outer
+        yield from _behind(catalog, prefix, root)
     except Unknown:
         return
 
 
-def files_in(catalog: Catalog, prefix: str) -> Iterator[Following]:
-    """The files in a directory and below it, in order; they end where one comes that is not known.
+def files_from(
+    catalog: Catalog, directory: Directory, start: int, root: str
+) -> Iterator[Following]:
+    """The files of a directory from an entry on, those below it among them, and then those behind it.
 
     Args:
         catalog: what is known.
-        prefix: of the directory.
+        directory: which one.
+        start: the entry's place in it.
+        root: see `files_behind`.
     """
     try:
-        yield from _files(catalog, _known(catalog, prefix), 0)
+        yield from _files(catalog, directory, start)
+        yield from _behind(catalog, directory.prefix, root)
     except Unknown:
         return
+
+
+def _behind(catalog: Catalog, prefix: str, root: str) -> Iterator[Following]:
+    while prefix != root:
+        outer = above(prefix)
+        directory = _known(catalog, outer)
+        index = directory.index_of(prefix)
+        if index is None:
+            return
+        yield from _files(catalog, directory, index + 1)
+        prefix = outer
 
 
 def _files(catalog: Catalog, directory: Directory, start: int) -> Iterator[Following]:

@@ -4,10 +4,11 @@ It joins the detector (`readahead.siblings`) with what is known of the directory
 SOON; it never waits and never makes anybody wait. It runs on the event loop's thread.
 """
 
+from collections.abc import Iterator
 from itertools import islice
 
 from s3mount.fs.flat_walks import FlatWalks
-from s3mount.fs.following import files_behind, files_in
+from s3mount.fs.following import Following, files_behind, files_from
 from s3mount.fs.inodes import Inode
 from s3mount.fs.reading import Reader
 from s3mount.listing.catalog import Catalog
@@ -58,27 +59,36 @@ class Walker:
             parent.visits = self._first_visit(parent)
         self._last = directory, parent.visits
         walk = parent.visits.walk_of(index)
-        self._read_on(parent, directory, walk, walk.visit(index, directory.settled()))
+        neighbours = walk.visit(index, directory.settled())
         if not walk.is_on:
             self._look_around(parent, directory, parent.visits.nearby, index)
-        elif parent.is_read_on and walk.direction > 0 and directory.is_complete:
-            self._read_behind(parent.entry.key, index + 1 + walk.depth - directory.settled())
+            return
+        beyond = index + 1 + walk.depth - directory.settled()
+        is_in_order = parent.is_read_on and walk.direction > 0
+        if is_in_order and directory.directory_count():
+            if neighbours or beyond > 0:
+                files = files_from(self._catalog, directory, index + 1, self._root)
+                self._read_tree(parent.entry.key, files, walk.depth)
+            return
+        self._read_on(parent, directory, walk, neighbours)
+        if is_in_order and directory.is_complete and beyond > 0:
+            files = files_behind(self._catalog, parent.entry.key, self._root)
+            self._read_tree(parent.entry.key, files, beyond)
 
-    def _read_behind(self, prefix: str, count: int) -> None:
+    def _read_tree(self, prefix: str, files: Iterator[Following], count: int) -> None:
         """Get the next files of a tree ready that is read in order.
 
         Args:
             prefix: of the directory that is being read.
-            count: how many files behind it are worth being on their way.
+            files: what follows, as far as it is known.
+            count: how many of them are worth being on their way.
         """
-        if count <= 0:
-            return
         here = byte_order(prefix)
         if here < self._here:
             self._front = here
         self._here = here
         ordered = 0
-        for prefix_of_it, entry in islice(files_behind(self._catalog, prefix, self._root), count):
+        for prefix_of_it, entry in islice(files, count):
             key = byte_order(entry.key)
             if key <= self._front:
                 continue
@@ -106,17 +116,11 @@ class Walker:
 
     def _read_on(self, parent: Inode, directory: Directory, walk: Walk, neighbours: range) -> None:
         """Get the next files of a walk ready."""
-        descends = parent.is_read_on and walk.direction > 0
-        if self._are_at_rest(directory, neighbours, descends=descends):
+        if self._are_at_rest(directory, neighbours):
             return
         ordered = 0
         for neighbour in neighbours:
             shown = directory.at(neighbour)
-            if shown is not None and shown.is_directory and descends:
-                count = walk.depth - (neighbour - (walk.last or 0))
-                if not self._read_below(shown.key, count):
-                    walk.stop_at(neighbour + 1)
-                    return
             if shown is None or not _is_small_file(shown):
                 continue
             if ordered + shown.size > self._limit:
@@ -125,27 +129,13 @@ class Walker:
             if self._warm_file(parent.entry.key, shown):
                 ordered += shown.size
 
-    def _read_below(self, prefix: str, count: int) -> bool:
-        """Get the first files of a directory ready that lies on the way; False when what follows it can wait."""
-        ordered = 0
-        for place, entry in islice(files_in(self._catalog, prefix), max(0, count)):
-            count -= 1
-            if _is_small_file(entry):
-                ordered += entry.size
-                if ordered > self._limit:
-                    return False
-                self._warm_file(place, entry)
-        return count > 0
-
-    def _are_at_rest(self, directory: Directory, neighbours: range, *, descends: bool) -> bool:
+    def _are_at_rest(self, directory: Directory, neighbours: range) -> bool:
         """Whether some files of a stretch are in the cache, so that all of them are taken to be."""
         if not neighbours:
             return True
         last = len(neighbours) - 1
         samples = {neighbours[last * part // (SAMPLES - 1)] for part in range(SAMPLES)}
         entries = [entry for entry in map(directory.at, samples) if entry is not None]
-        if descends and any(each.is_directory for each in entries):
-            return False
         return all(self._reader.is_at_rest(each.meta) for each in entries if _is_small_file(each))
 
     def _look_around(self, parent: Inode, directory: Directory, nearby: Nearby, index: int) -> None:

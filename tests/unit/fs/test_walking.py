@@ -123,6 +123,28 @@ async def test_directories_between_the_files_of_others_are_read_ahead(root):
         assert len(keys) - ordered(ground) - before <= WAITED
 
 
+async def test_directories_on_the_way_do_not_deepen_a_walk(root):
+    """Sixty-four files are on their way at the most, however many of them lie in directories between."""
+    with grounds(root, neighbours=64 * MIB) as ground:
+        for main in range(3):
+            for file in range(4):
+                ground.put(f"m{main}/a{file}.c", b"body")
+            for sub in range(20):
+                for file in range(40 if main == 2 else 1):
+                    ground.put(f"m{main}/s{sub:02}/f{file:02}.c", b"body")
+        await ground.ls(keep=True)
+        for main in range(2):
+            await read_tree(ground, f"m{main}")
+        await ground.ls((await ground.find("m2")).inode, keep=True)
+        for sub in range(20):
+            await ground.ls((await ground.find(f"m2/s{sub:02}")).inode, keep=True)
+        read = 2 * (4 + 20)
+        for opened in range(4):
+            await ground.cat(f"m2/a{opened}.c")
+            assert ordered(ground) <= read + opened + 1 + 64
+        assert ordered(ground) > read + 50
+
+
 async def test_who_has_walked_below_one_directory_will_walk_below_the_next(root):
     """A tree of a few broad directories takes a few flat listings, not some for each of them."""
     with grounds(root, neighbours=64 * MIB) as ground:
