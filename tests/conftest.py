@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.support.buckets import Bucket, FolderBucket, s3_client
+from tests.support.buckets import Bucket, FolderBucket, await_bucket, s3_client
 from tests.support.proxy import ProxyServer
 from tests.support.servers import ACCESS_KEY, REGION, SECRET_KEY, Server, moto_server, rclone_server
 
@@ -81,10 +81,7 @@ def rclone_bucket(rclone: tuple[Server, Path]) -> FolderBucket:
     server, folder = rclone
     name = f"bucket-{next(numbers)}"
     (folder / name).mkdir()
-    with contextlib.closing(s3_client(server)) as client:
-        client.get_waiter("bucket_exists").wait(
-            Bucket=name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 50}
-        )
+    await_bucket(server, name)
     return FolderBucket(name, server.url, folder / name, server.environment)
 
 

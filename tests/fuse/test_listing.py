@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from tests.fuse.conftest import Counted
-from tests.support.buckets import FolderBucket
+from tests.support.buckets import FolderBucket, await_bucket
 
 pytestmark = pytest.mark.fuse
 
@@ -46,6 +46,7 @@ def lengths(rclone, world, counted) -> Iterator[Counted]:
         for number in range(APART):
             (made.folder / f"{directory}-{number}").mkdir()
     (made.folder / "thousand/n0500").write_bytes(b"half way")
+    await_bucket(server, made.name)
     with counted(world, made) as mount:
         os.listdir(mount.path)
         yield mount

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.buckets import FolderBucket
+from tests.support.buckets import FolderBucket, await_bucket
 
 pytestmark = pytest.mark.fuse
 
@@ -26,6 +26,7 @@ def forest(rclone):
             place.mkdir(parents=True)
             for number in range(FILES):
                 (place / f"f{number}").write_bytes(b"x" * number)
+    await_bucket(server, made.name)
     return made
 
 

@@ -1,5 +1,6 @@
 """A bucket for one test: short words for what a test does to the store behind s3mount's back."""
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,14 @@ class FolderBucket:
     def delete(self, key: str) -> None:
         """Delete a file, whether it is there or not."""
         (self.folder / key).unlink(missing_ok=True)
+
+
+def await_bucket(server: Server, name: str) -> None:
+    """Wait until a server has seen a folder that was made behind its back, which may take it a second."""
+    with contextlib.closing(s3_client(server)) as client:
+        client.get_waiter("bucket_exists").wait(
+            Bucket=name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 50}
+        )
 
 
 def s3_client(server: Server) -> Any:
